@@ -1,0 +1,1 @@
+//! age recipients (age-encryption.org/v1) for key shares.

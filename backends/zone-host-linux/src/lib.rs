@@ -1,0 +1,1 @@
+//! The Linux host: clock, randomness, files, locked memory.

@@ -1,0 +1,3 @@
+//! The HTTP face: parse, ask for a permit, call one service, map the error.
+
+pub mod vault;

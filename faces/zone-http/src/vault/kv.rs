@@ -1,0 +1,1 @@
+//! KV v2 under `/v1/<mount>/`. (skeleton)

@@ -1,0 +1,6 @@
+//! `/v1`: Vault's HTTP API.
+
+pub mod exchange;
+pub mod fields;
+pub mod kv;
+pub mod pki;

@@ -1,0 +1,1 @@
+//! PKI under `/v1/<mount>/`. (skeleton)

@@ -1,0 +1,89 @@
+//! Mounts: where an engine hangs. The id never changes, so a remount moves one record.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use zone_ports::Key;
+use zone_ports::store::KeyFault;
+use zone_types::{MountId, MountPath, NamespaceId};
+
+/// Which engine serves a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// KV (version 2 unless the option `version` is `1`).
+    Kv,
+    /// The certificate authority.
+    Pki,
+    /// `sys/`.
+    System,
+    /// `auth/token/`.
+    Token,
+}
+
+impl MountKind {
+    /// Vault's name of the type.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kv => "kv",
+            Self::Pki => "pki",
+            Self::System => "system",
+            Self::Token => "token",
+        }
+    }
+}
+
+/// What can be tuned. TTLs in seconds; zero means the zone's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountConfig {
+    /// Default lease time in seconds.
+    pub default_lease_ttl: u64,
+    /// Longest lease time in seconds.
+    pub max_lease_ttl: u64,
+    /// Accepted and shown; there is no cache to bypass per mount.
+    pub force_no_cache: bool,
+    /// `unauth` shows the mount to callers without a token.
+    pub listing_visibility: String,
+    /// Request keys whose values stand in the clear in the audit trail.
+    pub audit_non_hmac_request_keys: Vec<String>,
+    /// Response keys whose values stand in the clear in the audit trail.
+    pub audit_non_hmac_response_keys: Vec<String>,
+}
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// Its id, for life; prefix of all its storage keys.
+    pub id: MountId,
+    /// Where it hangs, with `/` at the end: `secret/`, `auth/token/`.
+    pub path: MountPath,
+    /// Its engine.
+    pub kind: MountKind,
+    /// Shown as `accessor`: `kv_1a2b3c4d`.
+    pub accessor: String,
+    /// Shown as `uuid`.
+    pub uuid: String,
+    /// Free text.
+    pub description: String,
+    /// Engine options, for KV `version`.
+    pub options: BTreeMap<String, String>,
+    /// What can be tuned.
+    pub config: MountConfig,
+}
+
+impl Mount {
+    /// The storage key `ns-id/mount-id/kind/rest`.
+    pub fn key(&self, kind: &str, rest: impl AsRef<[u8]>) -> Result<Key, KeyFault> {
+        let mut bytes = self.prefix(kind);
+        bytes.extend_from_slice(rest.as_ref());
+        Key::new(bytes)
+    }
+
+    /// The prefix `ns-id/mount-id/kind/` of every key of one kind.
+    pub fn prefix(&self, kind: &str) -> Vec<u8> {
+        format!("{}/{}/{kind}/", self.namespace, self.id).into_bytes()
+    }
+}

@@ -1,0 +1,57 @@
+//! Permission as a value (A2).
+
+use std::fmt;
+use std::sync::Arc;
+
+use zone_policy::Operation;
+use zone_types::{NamespaceId, RequestPath, Timestamp};
+
+use crate::mount::Mount;
+
+/// Proof that a policy allowed one operation on one path at one instant.
+///
+/// Only `zone-access` makes one. It is not `Clone`: one request, one permit.
+pub struct Permit {
+    pub(crate) mount: Arc<Mount>,
+    pub(crate) path: RequestPath,
+    pub(crate) operation: Operation,
+    pub(crate) now: Timestamp,
+}
+
+impl Permit {
+    /// The namespace of the request.
+    pub fn namespace(&self) -> &NamespaceId {
+        &self.mount.namespace
+    }
+
+    /// The mount that serves the request.
+    pub fn mount(&self) -> &Arc<Mount> {
+        &self.mount
+    }
+
+    /// The whole path below `/v1/`, as the policy judged it.
+    pub fn path(&self) -> &RequestPath {
+        &self.path
+    }
+
+    /// The path below the mount: `data/app` of `secret/data/app`.
+    pub fn rest(&self) -> &str {
+        self.path.as_str().get(self.mount.path.as_str().len()..).unwrap_or("")
+    }
+
+    /// What was allowed.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The instant of the decision; the service's idea of now.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "permit to {} {}", self.operation.as_str(), self.path)
+    }
+}

@@ -1,0 +1,1 @@
+//! Init, seal, rotation, audit configuration.

@@ -1,0 +1,1 @@
+//! The suites that each backend of a port must pass.

@@ -1,0 +1,1 @@
+//! What tests share: a store in memory, a fake clock, a seeded generator.
