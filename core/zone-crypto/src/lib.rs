@@ -20,6 +20,7 @@ pub mod hash;
 pub mod hkdf;
 pub mod hmac;
 pub mod shamir;
+pub mod sign;
 pub mod text;
 
 pub use hash::{Sha256, sha1, sha256};
@@ -48,5 +49,3 @@ mod tests {
         assert!(ct_eq(b"", b""));
     }
 }
-
-pub mod sign;
