@@ -1,1 +1,14 @@
 //! The Linux host: clock, randomness, files, locked memory.
+//!
+//! The one crate that may hold `unsafe` code, each block with its argument. Start at
+//! [`LockedMemory`]. Nothing here knows what a zone is.
+
+pub mod clock;
+pub mod harden;
+pub mod memory;
+pub mod random;
+
+pub use clock::HostClock;
+pub use harden::harden_process;
+pub use memory::{LockedMemory, Protection};
+pub use random::OsRandom;
