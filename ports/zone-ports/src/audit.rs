@@ -2,14 +2,20 @@
 
 use std::fmt::Debug;
 
-/// One audit destination. All methods block; each device has a thread of its own that calls them.
+/// One audit destination. All methods block; each device calls them from a thread of its own, or
+/// from a caller's thread where a write goes to the page cache.
 pub trait AuditSink: Debug + Send {
     /// Writes whole lines at the end. `Ok` means that `write(2)` took every byte (A1).
     ///
     /// # Errors
     ///
-    /// Nothing may be assumed of what was written; the caller ends the epoch of its chain.
+    /// Nothing may be assumed of what was written; the caller ends the epoch of its chain. Also
+    /// fails if the file is no longer what this sink left (deleted, truncated, written by others).
     fn append(&mut self, lines: &[u8]) -> Result<(), AuditSinkError>;
+
+    /// Sets space aside for `bytes` more, keeping a reserve behind them. Cheap if it was done
+    /// before; ask before each append.
+    fn room(&mut self, bytes: u64) -> Result<AuditRoom, AuditSinkError>;
 
     /// Puts what was written on stable storage.
     fn sync(&mut self) -> Result<(), AuditSinkError>;
@@ -23,9 +29,26 @@ pub trait AuditSink: Debug + Send {
     /// Opens the file of that name again, after somebody else moved the old one away (SIGHUP).
     fn reopen(&mut self) -> Result<(), AuditSinkError>;
 
-    /// The last whole line of the current file, without its newline; `None` if there is none. A
-    /// partial line at the end (torn by a crash) is cut off first.
-    fn last_line(&mut self) -> Result<Option<Vec<u8>>, AuditSinkError>;
+    /// The end of the current file. A partial line there (torn by a crash) is cut off first.
+    fn tail(&mut self) -> Result<AuditTail, AuditSinkError>;
+}
+
+/// How much room a sink has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditRoom {
+    /// Enough for everybody.
+    Enough,
+    /// The destination is full but for a reserve, kept for operators' requests.
+    ReserveOnly,
+}
+
+/// The end of a file of audit lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditTail {
+    /// The last whole line without its newline; `None` if there is none.
+    pub line: Option<Vec<u8>>,
+    /// Bytes of a partial line that were cut off behind it.
+    pub cut: u64,
 }
 
 /// An audit destination failed.
