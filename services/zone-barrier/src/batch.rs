@@ -28,10 +28,20 @@ pub enum Change {
     Delete(Key),
 }
 
+impl Change {
+    /// The key that changes.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
+}
+
 /// Changes that apply whole or not at all, and the conditions under which they do.
 ///
-/// At most [`MAX_BATCH_OPS`] operations and [`MAX_BATCH_BYTES`]; larger work writes a new
-/// generation and then flips one pointer.
+/// At most [`MAX_BATCH_OPS`] operations and [`MAX_BATCH_BYTES`] (a record is 33 bytes longer than
+/// its value); larger work writes a new generation and then flips one pointer. The barrier does
+/// that itself for single values above 96 KiB, up to 8 MiB: of those only a pointer counts.
 #[derive(Default)]
 pub struct Batch {
     /// The changes, in order; a later change of a key replaces an earlier one.
@@ -49,7 +59,8 @@ impl Batch {
     /// Adds a write.
     #[must_use]
     pub fn put(mut self, key: Key, value: impl Into<Vec<u8>>) -> Self {
-        self.changes.push(Change::Put(key, Zeroizing::new(value.into())));
+        self.changes
+            .push(Change::Put(key, Zeroizing::new(value.into())));
         self
     }
 

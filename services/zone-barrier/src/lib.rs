@@ -15,11 +15,25 @@
 //! # Deliberately absent
 //!
 //! No HTTP, no policy, no clock: `zone-access` has decided who may ask before the barrier is
-//! called. Start at [`Barrier`]; groups are made in [`commit`].
+//! called. Start at [`Barrier`]; groups are made in [`commit`], keys in [`keyring`], shares come
+//! in through [`unseal`].
 
 pub mod barrier;
 pub mod batch;
+pub mod blob;
 pub mod commit;
+mod fuzz;
+pub mod init;
+pub mod keyring;
+mod record;
+pub mod rotate;
+mod seal_record;
+mod shim;
+pub mod unseal;
 
 pub use barrier::{Barrier, BarrierError};
 pub use batch::{Batch, Plain};
+pub use fuzz::fuzz_record;
+pub use init::{InitAsk, InitError, Prepared};
+pub use rotate::{KeyStatus, Rekey};
+pub use unseal::{SealStatus, UnsealError, UnsealProgress};
