@@ -3,11 +3,13 @@
 //! The one crate that may hold `unsafe` code, each block with its argument. Start at
 //! [`LockedMemory`]. Nothing here knows what a zone is.
 
+pub mod audit_file;
 pub mod clock;
 pub mod harden;
 pub mod memory;
 pub mod random;
 
+pub use audit_file::FileSink;
 pub use clock::HostClock;
 pub use harden::harden_process;
 pub use memory::{LockedMemory, Protection};

@@ -21,7 +21,7 @@ pub trait AuditSink: Debug + Send {
     fn sync(&mut self) -> Result<(), AuditSinkError>;
 
     /// The length of the current file in bytes.
-    fn len(&mut self) -> Result<u64, AuditSinkError>;
+    fn size(&mut self) -> Result<u64, AuditSinkError>;
 
     /// Closes the current file under a name of its own (`suffix` appended) and begins a new one.
     fn rotate(&mut self, suffix: &str) -> Result<(), AuditSinkError>;

@@ -199,7 +199,7 @@ impl Device {
     /// [`DeviceConfig::remembered`]. `None` while the device is stuck in a write.
     pub fn head(&self) -> Option<ChainHead> {
         let writer = self.shared.writer.try_lock_for(Duration::from_millis(50))?;
-        let head = writer.head();
+        let head = writer.last_line();
         drop(writer);
         // Who could not get the lock meanwhile has only queued.
         self.shared.wake.notify_one();

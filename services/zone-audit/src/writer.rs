@@ -78,7 +78,7 @@ impl Writer {
     }
 
     /// The last line that the sink took.
-    pub(crate) fn head(&self) -> ChainHead {
+    pub(crate) fn last_line(&self) -> ChainHead {
         self.written
     }
 
@@ -225,7 +225,7 @@ impl Writer {
             self.sink.reopen().map_err(|error| self.failed(error))?;
         }
         let tail = self.sink.tail().map_err(|error| self.failed(error))?;
-        self.size = self.sink.len().map_err(|error| self.failed(error))?;
+        self.size = self.sink.size().map_err(|error| self.failed(error))?;
         let known = self.head;
         let found = tail.line.as_deref().map(ChainHead::of_line);
         let (prior, reason, remembered) = judge(known, found, cause);
