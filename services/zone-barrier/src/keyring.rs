@@ -101,6 +101,11 @@ impl Keyring {
         self.reserved.store(reserved, Ordering::Relaxed);
     }
 
+    /// Lowers what the active term may use.
+    pub(crate) fn allow_at_most(&self, reserved: u64) {
+        self.reserved.fetch_min(reserved, Ordering::Relaxed);
+    }
+
     /// Makes `term` the active one.
     pub(crate) fn install(&mut self, term: Term, count: Count, revision: Revision) {
         self.terms.push(term);

@@ -70,10 +70,13 @@ impl Barrier {
     }
 
     /// Sets after how many records a new term begins: 256 to 2^32; numbers outside are moved to
-    /// the nearer end.
+    /// the nearer end. Holds for the active term too.
     pub fn set_rotation_bound(&self, records: u64) {
         let bound = records.clamp(LEAST_BOUND, HARD_BOUND);
         self.inner.bound.store(bound, Ordering::Relaxed);
+        if let Some(keyring) = &*self.inner.keyring.read() {
+            keyring.allow_at_most(bound - SLACK);
+        }
     }
 
     /// Begins a new term now. Reads and writes go on meanwhile.

@@ -18,12 +18,12 @@ use zone_crypto::{ct_eq, shamir};
 use zone_ports::{Key, LockedBytes, random};
 use zone_types::{RequestId, Timestamp};
 
-use crate::shim::Shim as _;
 use crate::barrier::{Barrier, BarrierError};
 use crate::init::{count_key, keyring_key, seal_key};
 use crate::keyring::{self, Count, DecodeFault, Keyring};
 use crate::record::{Format, Place, Record, ZoneBytes};
 use crate::seal_record::{Generation, Known, SealRecord};
+use crate::shim::Shim as _;
 
 /// Longest client address that is kept; longer ones are cut.
 const MAX_CLIENT: usize = 64;
@@ -108,6 +108,10 @@ impl Attempt {
         *self = Self::default();
     }
 
+    fn is(&self, nonce: &str) -> bool {
+        !self.nonce.is_empty() && ct_eq(nonce.as_bytes(), self.nonce.as_bytes())
+    }
+
     fn drop_of(&mut self, client: &str) {
         self.held.retain(|held| held.client != client);
         if self.held.is_empty() {
@@ -156,13 +160,7 @@ impl Barrier {
         };
         let keyring = self.open_keyring(&record, shares).await?;
         let chunks = zone_ports::KeyRange::prefix(crate::blob::AREA);
-        let any = !self
-            .inner
-            .committer
-            .scan(&chunks, 1)
-            .await
-            .map_err(BarrierError::from)?
-            .is_empty();
+        let any = !self.inner.committer.scan(&chunks, 1).await?.is_empty();
         self.inner.blobs.any.store(any, Ordering::Release);
         self.open_with(keyring);
         Ok(open_progress(&record.current))
@@ -181,7 +179,7 @@ impl Barrier {
         let mut attempt = self.inner.attempt.lock();
         match nonce {
             None => attempt.drop_of(client),
-            Some(nonce) if ct_eq(nonce.as_bytes(), attempt.nonce.as_bytes()) => attempt.clear(),
+            Some(nonce) if attempt.is(nonce) => attempt.clear(),
             Some(_) => return Err(UnsealError::WrongNonce),
         }
         Ok(self.shown(&attempt, &record.current, client))
