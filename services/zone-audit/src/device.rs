@@ -97,7 +97,7 @@ struct Shared {
     penalty: AtomicU64,
     /// `Durability::System`: a turn needs no disk.
     light: bool,
-    failing: AtomicBool,
+    failing: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -290,12 +290,12 @@ impl Shared {
     fn new(clock: Arc<dyn Clock>, writer: Writer, light: bool) -> Self {
         Self {
             clock,
+            failing: writer.failing(),
             queue: Mutex::default(),
             wake: Condvar::new(),
             writer: Mutex::new(writer),
             penalty: AtomicU64::new(0),
             light,
-            failing: AtomicBool::new(false),
         }
     }
 
@@ -305,17 +305,16 @@ impl Shared {
             let closed = self.wait();
             let mut writer = self.writer.lock();
             let ended = self.turn(&mut writer);
+            if ended {
+                return;
+            }
             writer.checkpoint_if_due();
             if writer.wants_rotation()
                 && let Err(error) = writer.rotate()
             {
                 tracing::error!(%error, "the audit file was not rotated");
             }
-            self.failing.store(writer.is_broken(), Ordering::Relaxed);
             self.queue.lock().timed = writer.checkpoint_due().is_some();
-            if ended {
-                return;
-            }
             if closed {
                 // Dropped without an order to close.
                 if let Err(error) = writer.settle() {
@@ -388,7 +387,6 @@ impl Shared {
             if self.clock.monotonic().saturating_sub(start) > QUICK || writer.is_broken() {
                 self.penalty.store(PENALTY, Ordering::Relaxed);
             }
-            self.failing.store(writer.is_broken(), Ordering::Relaxed);
             let rotate = writer.wants_rotation();
             let due = writer.checkpoint_due().is_some();
             // Unlocked before the queue is looked at: whoever pushed while this lock was held

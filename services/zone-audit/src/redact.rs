@@ -285,3 +285,180 @@ impl<'a> Scan<'a> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Map;
+
+    fn redact(data: Data<'_>, clear: &[&str]) -> String {
+        let clear: Vec<String> = clear.iter().map(|key| (*key).to_owned()).collect();
+        let key = hmac::Key::new(&[7; 32]);
+        let mut out = Vec::new();
+        Redactor {
+            key: &key,
+            clear: &clear,
+        }
+        .data(&mut out, data);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn hashed(value: &str) -> String {
+        hmac_text(&hmac::Key::new(&[7; 32]), value.as_bytes())
+    }
+
+    #[test]
+    fn the_innermost_key_decides_what_stays_clear() {
+        let text = r#"{"a":["x",{"b":"y"}], "b":["z"],"c":{"a":"w"}}"#;
+        let want = format!(
+            r#"{{"a":["x",{{"b":"{}"}}],"b":["{}"],"c":{{"a":"w"}}}}"#,
+            hashed("y"),
+            hashed("z")
+        );
+        assert_eq!(redact(Data::Json(text), &["a"]), want);
+        // A key is what it means, not how it is spelled.
+        assert_eq!(
+            redact(Data::Json(r#"{"\u0061":"x"}"#), &["a"]),
+            r#"{"\u0061":"x"}"#
+        );
+        let map: Map<String, Value> = serde_json::from_str(text).unwrap();
+        assert_eq!(redact(Data::Map(&map), &["a"]), want);
+    }
+
+    #[test]
+    fn a1_text_that_is_not_json_is_one_hmac() {
+        for text in [
+            "",
+            "CANARY",
+            "{\"a\":\"CANARY",
+            "{\"a\":\"x\"} CANARY",
+            "{CANARY:1}",
+            "\"\\ud800CANARY\"",
+            "[tCANARY]",
+            "\"CANARY\n\"",
+            "{\"a\" \"CANARY\"}",
+            "\"\\",
+            "\"\\é\"",
+            "[1,]",
+        ] {
+            assert_eq!(
+                redact(Data::Json(text), &[]),
+                format!("\"{}\"", hashed(text)),
+                "{text}"
+            );
+        }
+        let deep = format!("{}\"CANARY\"{}", "[".repeat(500), "]".repeat(500));
+        assert_eq!(
+            redact(Data::Json(&deep), &[]),
+            format!("\"{}\"", hashed(&deep))
+        );
+        assert_eq!(
+            redact(Data::Bytes(b"CANARY"), &[]),
+            format!("\"{}\"", hashed("CANARY"))
+        );
+    }
+
+    #[test]
+    fn strings_cannot_end_a_line_or_a_value() {
+        let mut out = Vec::new();
+        push_string(&mut out, "a\"b\\c\n\r\t\0\u{1f}\u{7f}é\u{2028}");
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "\"a\\\"b\\\\c\\n\\r\\t\\u0000\\u001f\\u007fé\u{2028}\""
+        );
+        assert!(serde_json::from_str::<String>(&text).is_ok());
+    }
+
+    /// JSON in which every string value holds the canary.
+    fn canaries() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![
+            "\\PC{0,12}".prop_map(|noise| format!("{noise}CANARY{noise}")),
+            "[\\x00-\\x7f]{0,12}".prop_map(|noise| format!("{noise}CANARY\"\\{noise}")),
+            Just("CANARY".repeat(2_000)),
+        ];
+        let leaf = prop_oneof![
+            text.prop_map(Value::String),
+            any::<i64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::Bool),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(6, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+                prop::collection::vec(("\\PC{0,6}", inner), 0..6)
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// `value` with every character of every string escaped, as `\u` where it was not.
+    fn escaped(text: &str) -> String {
+        let mut out = String::new();
+        let mut inside = false;
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => {
+                    inside = !inside;
+                    out.push(c);
+                }
+                '\\' => {
+                    out.push(c);
+                    let escape = chars.next();
+                    out.extend(escape);
+                    let digits = if escape == Some('u') { 4 } else { 0 };
+                    out.extend(chars.by_ref().take(digits));
+                }
+                c if inside => {
+                    let mut units = [0; 2];
+                    for unit in c.encode_utf16(&mut units) {
+                        out.push_str(&format!("\\u{unit:04x}"));
+                    }
+                }
+                c => out.push(c),
+            }
+        }
+        out
+    }
+
+    /// What the redacted form must be: the same shape, each string replaced.
+    fn model(value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(hashed(text)),
+            Value::Array(items) => Value::Array(items.iter().map(model).collect()),
+            Value::Object(map) => Value::Object(
+                map.iter()
+                    .map(|(key, value)| (key.clone(), model(value)))
+                    .collect(),
+            ),
+            other => other.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a1_no_string_survives_in_any_shape(value in canaries()) {
+            let text = value.to_string();
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            for form in [&text, &pretty, &escaped(&text)] {
+                let out = redact(Data::Json(form), &[]);
+                prop_assert!(!out.contains("CANARY"));
+                prop_assert_eq!(&serde_json::from_str::<Value>(&out).unwrap(), &model(&value));
+            }
+            if let Value::Object(map) = &value {
+                prop_assert_eq!(redact(Data::Map(map), &[]), redact(Data::Json(&text), &[]));
+            }
+        }
+
+        #[test]
+        fn a1_cut_json_never_leaks(value in canaries(), at in any::<prop::sample::Index>()) {
+            let text = value.to_string();
+            let at = at.index(text.len() + 1);
+            if let Some(part) = text.get(..at) {
+                prop_assert!(!redact(Data::Json(part), &[]).contains("CANARY"));
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! assumed of the file: the next turn reads its end and begins a new epoch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -43,6 +44,8 @@ pub(crate) struct Writer {
     written: ChainHead,
     /// The file must be read again before the next append.
     broken: Option<EpochReason>,
+    /// The last append failed.
+    failing: Arc<AtomicBool>,
     since_checkpoint: u64,
     checkpoint_due: Option<Duration>,
     size: u64,
@@ -68,6 +71,7 @@ impl Writer {
             head,
             written: head,
             broken: Some(EpochReason::Restart),
+            failing: Arc::default(),
             since_checkpoint: 0,
             checkpoint_due: None,
             size: 0,
@@ -90,6 +94,11 @@ impl Writer {
     /// Whether the last write failed.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_some()
+    }
+
+    /// Told whether the last write failed.
+    pub(crate) fn failing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.failing)
     }
 
     /// Whether the file is larger than it may be.
@@ -199,11 +208,13 @@ impl Writer {
         result.map_err(|error| self.failed(error))?;
         self.size += self.buffer.len() as u64;
         self.written = self.head;
+        self.failing.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     fn failed(&mut self, error: AuditSinkError) -> AuditError {
         self.broken = Some(EpochReason::Failure);
+        self.failing.store(true, Ordering::Relaxed);
         self.head = self.written;
         let error = AuditError::from_sink(&self.config.name, error);
         tracing::warn!(device = %self.config.name, error = %Causes(&error), "audit write failed");

@@ -1,0 +1,6 @@
+//! The audit trail from outside: what devices write and what verification finds.
+
+mod common;
+mod kill;
+mod trail;
+mod verify;
