@@ -167,7 +167,7 @@ impl Keyring {
 }
 
 /// Encryptions of one term.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) used: u64,
     pub(crate) reserved: u64,

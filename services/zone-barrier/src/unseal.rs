@@ -20,7 +20,7 @@ use zone_types::{RequestId, Timestamp};
 
 use crate::barrier::{Barrier, BarrierError};
 use crate::init::{count_key, keyring_key, seal_key};
-use crate::keyring::{self, Count, DecodeFault, Keyring};
+use crate::keyring::{self, Count, DecodeFault, Keyring, Term};
 use crate::record::{Format, Place, Record, ZoneBytes};
 use crate::seal_record::{Generation, Known, SealRecord};
 use crate::shim::Shim as _;
@@ -146,8 +146,12 @@ impl Barrier {
         client: &str,
         now: Timestamp,
     ) -> Result<UnsealProgress, UnsealError> {
-        let _gate = self.inner.gate.lock().await;
         self.observe(now);
+        if !self.is_sealed() {
+            // Strangers who send shares to an open zone do not queue up before its own work.
+            return Ok(open_progress(&self.initialised_record().await?.current));
+        }
+        let _gate = self.inner.gate.lock().await;
         let record = self.initialised_record().await?;
         if !self.is_sealed() {
             return Ok(open_progress(&record.current));
@@ -296,41 +300,11 @@ impl Barrier {
         zone: ZoneBytes,
         root: Box<dyn LockedBytes>,
     ) -> Result<Keyring, BarrierError> {
-        let key = keyring_key();
-        let found = self
-            .inner
-            .committer
-            .get(&key)
-            .await?
-            .ok_or(BarrierError::Corrupt)?;
-        let parsed = Record::parse(&found.value).map_err(|_| BarrierError::Corrupt)?;
-        if (parsed.term, parsed.format) != (0, Format::Keyring) {
-            return Err(BarrierError::Corrupt);
-        }
-        let place = Place {
-            zone: &zone,
-            key: key.as_bytes(),
-        };
-        let encoded = parsed
-            .open(root.expose(), place)
-            .map_err(|_| BarrierError::Corrupt)?;
-        let terms =
-            keyring::decode(&encoded, &*self.inner.memory).map_err(|fault| match fault {
-                DecodeFault::Malformed => BarrierError::Corrupt,
-                DecodeFault::Memory(error) => BarrierError::Memory(error),
-            })?;
-        let mut keyring = Keyring::new(
-            zone,
-            root,
-            terms,
-            Count {
-                used: 0,
-                reserved: 0,
-            },
-        );
-        let counted = self
-            .inner
-            .committer
+        let (at, committer) = (keyring_key(), &self.inner.committer);
+        let found = committer.get(&at).await?.ok_or(BarrierError::Corrupt)?;
+        let terms = self.open_terms(&zone, &*root, &at, &found.value)?;
+        let mut keyring = Keyring::new(zone, root, terms, Count::default());
+        let counted = committer
             .get(&count_key())
             .await?
             .ok_or(BarrierError::Corrupt)?;
@@ -343,6 +317,30 @@ impl Barrier {
             found.revision,
         );
         Ok(keyring)
+    }
+
+    fn open_terms(
+        &self,
+        zone: &ZoneBytes,
+        root: &dyn LockedBytes,
+        at: &Key,
+        found: &[u8],
+    ) -> Result<Vec<Term>, BarrierError> {
+        let record = Record::parse(found).map_err(|_| BarrierError::Corrupt)?;
+        if (record.term, record.format) != (0, Format::Keyring) {
+            return Err(BarrierError::Corrupt);
+        }
+        let place = Place {
+            zone,
+            key: at.as_bytes(),
+        };
+        let encoded = record
+            .open(root.expose(), place)
+            .map_err(|_| BarrierError::Corrupt)?;
+        keyring::decode(&encoded, &*self.inner.memory).map_err(|fault| match fault {
+            DecodeFault::Malformed => BarrierError::Corrupt,
+            DecodeFault::Memory(error) => BarrierError::Memory(error),
+        })
     }
 }
 
