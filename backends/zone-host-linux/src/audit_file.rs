@@ -12,14 +12,14 @@
 //!
 //! Absent: what a line is, beyond its first bytes and its newline.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use zone_ports::audit::{AuditRoom, AuditTail};
 use zone_ports::{AuditSink, AuditSinkError};
@@ -30,6 +30,8 @@ pub const RESERVE: u64 = 1024 * 1024;
 const AHEAD: u64 = 1024 * 1024;
 /// How every audit file begins.
 const BEGINNING: &[u8] = b"{\"time\":\"";
+/// Suffix of the next file while a rotation is under way.
+const BESIDE: &str = ".next";
 /// Longest line that `tail` looks for.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
 
@@ -102,6 +104,7 @@ impl FileSink {
         let (parent, name) = self.place()?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let directory = rustix::fs::open(&parent, flags, Mode::empty())?;
+        take_up(&directory, &name)?;
         // NONBLOCK: opening a pipe must not hang; it is refused right after.
         let flags = OFlags::CREATE
             | OFlags::APPEND
@@ -165,21 +168,15 @@ impl AuditSink for FileSink {
         Ok(self.opened()?.len)
     }
 
-    fn rotate(&mut self, suffix: &str) -> Result<(), AuditSinkError> {
-        let failed = |error: io::Error| fault("rotated", error);
+    fn rotate(&mut self, suffix: &str, first: &[u8]) -> Result<(), AuditSinkError> {
         let name = self.path.file_name().unwrap_or_default().to_owned();
-        let mut target = name.clone();
-        target.push(suffix);
+        let target = with_suffix(&name, suffix);
         if suffix.is_empty() || target.as_encoded_bytes().contains(&b'/') {
-            return Err(failed(ErrorKind::InvalidInput.into()));
+            return Err(fault("rotated", ErrorKind::InvalidInput.into()));
         }
         let open = self.opened()?;
-        rustix::fs::fdatasync(&open.file).map_err(|error| failed(error.into()))?;
-        let directory = &open.directory;
-        let flags = RenameFlags::NOREPLACE;
-        rustix::fs::renameat_with(directory, &name, directory, &target, flags)
-            .map_err(|error| failed(error.into()))?;
-        rustix::fs::fsync(directory).map_err(|error| failed(error.into()))?;
+        open.replace(&name, &target, first)
+            .map_err(|error| fault("rotated", error))?;
         self.reopen()
     }
 
@@ -197,6 +194,25 @@ impl AuditSink for FileSink {
 }
 
 impl Open {
+    /// Writes `first` to a file beside, then renames twice. A crash between the renames leaves no
+    /// file of the name itself; opening takes the one beside (see [`take_up`]).
+    fn replace(&self, name: &OsStr, target: &OsStr, first: &[u8]) -> io::Result<()> {
+        let directory = &self.directory;
+        let beside = with_suffix(name, BESIDE);
+        remove_if_there(directory, &beside)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let new = rustix::fs::openat(directory, &beside, flags, Mode::RUSR | Mode::WUSR)?;
+        let new = std::fs::File::from(new);
+        new.write_all_at(first, 0)?;
+        rustix::fs::fdatasync(&new)?;
+        rustix::fs::fdatasync(&self.file)?;
+        let no_replace = RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(directory, name, directory, target, no_replace)?;
+        rustix::fs::renameat_with(directory, &beside, directory, name, no_replace)?;
+        rustix::fs::fsync(directory)?;
+        Ok(())
+    }
+
     fn append(&mut self, lines: &[u8]) -> Result<(), AuditSinkError> {
         let failed = |error: io::Error| fault("written", error);
         let stat = rustix::fs::fstat(&self.file).map_err(|error| failed(error.into()))?;
@@ -321,6 +337,31 @@ impl fmt::Debug for FileSink {
     }
 }
 
+/// Ends a rotation that a crash cut short.
+fn take_up(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    let beside = with_suffix(name, BESIDE);
+    let flags = RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(directory, &beside, directory, name, flags) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        // The old file is still in its place: nothing was answered for the new one.
+        Err(Errno::EXIST) => remove_if_there(directory, &beside),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_if_there(directory: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn with_suffix(name: &OsStr, suffix: &str) -> OsString {
+    let mut out = name.to_owned();
+    out.push(suffix);
+    out
+}
+
 fn fault(doing: &'static str, source: io::Error) -> AuditSinkError {
     AuditSinkError { doing, source }
 }
@@ -443,16 +484,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = sink(dir.path());
         sink.append(LINE).unwrap();
-        sink.rotate(".1").unwrap();
-        assert_eq!(sink.size().unwrap(), 0);
+        sink.rotate(".1", b"{\"time\":\"first\"}\n").unwrap();
+        assert_eq!(sink.tail().unwrap().line.unwrap(), b"{\"time\":\"first\"}");
         sink.append(LINE).unwrap();
-        assert_eq!(
-            sink.rotate(".1").unwrap_err().source.kind(),
-            ErrorKind::AlreadyExists
-        );
-        assert!(sink.rotate("/../x").is_err());
+        let again = sink.rotate(".1", LINE).unwrap_err();
+        assert_eq!(again.source.kind(), ErrorKind::AlreadyExists);
+        assert!(sink.rotate("/../x", LINE).is_err());
         assert_eq!(fs::read(dir.path().join("audit.log.1")).unwrap(), LINE);
-        assert_eq!(fs::read(dir.path().join("audit.log")).unwrap(), LINE);
+        assert!(
+            fs::read(dir.path().join("audit.log"))
+                .unwrap()
+                .ends_with(LINE)
+        );
+    }
+
+    #[test]
+    fn a_rotation_that_a_crash_cut_short_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let next = dir.path().join("audit.log.next");
+        fs::write(&next, LINE).unwrap();
+        let mut first = sink(dir.path());
+        assert_eq!(first.tail().unwrap().line.unwrap(), &LINE[..LINE.len() - 1]);
+        first.append(b"{\"time\":\"2\"}\n").unwrap();
+        drop(first);
+        fs::write(&next, LINE).unwrap();
+        assert_eq!(
+            sink(dir.path()).tail().unwrap().line.unwrap(),
+            b"{\"time\":\"2\"}"
+        );
+        assert!(!next.exists());
     }
 
     #[test]

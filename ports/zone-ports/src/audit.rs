@@ -23,8 +23,10 @@ pub trait AuditSink: Debug + Send {
     /// The length of the current file in bytes.
     fn size(&mut self) -> Result<u64, AuditSinkError>;
 
-    /// Closes the current file under a name of its own (`suffix` appended) and begins a new one.
-    fn rotate(&mut self, suffix: &str) -> Result<(), AuditSinkError>;
+    /// Closes the current file under a name of its own (`suffix` appended) and begins a new one
+    /// with the lines `first`. After a crash within, the file that is opened next holds its
+    /// lines: the old ones or `first`.
+    fn rotate(&mut self, suffix: &str, first: &[u8]) -> Result<(), AuditSinkError>;
 
     /// Opens the file of that name again, after somebody else moved the old one away (SIGHUP).
     fn reopen(&mut self) -> Result<(), AuditSinkError>;

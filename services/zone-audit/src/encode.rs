@@ -3,6 +3,7 @@
 //! The line ends open (no closing brace): the device's chain adds the `chain` object.
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use zone_crypto::hmac;
 
@@ -21,9 +22,12 @@ pub(crate) struct Encoder {
 impl Encoder {
     /// The open line of `entry`.
     pub(crate) fn encode(&self, entry: &AuditEntry<'_>) -> Vec<u8> {
+        let out = Vec::with_capacity(1536);
         let mut line = Line {
-            out: Vec::with_capacity(1536),
+            out,
             encoder: self,
+            token: None,
+            accessor: None,
         };
         line.entry(entry);
         line.out
@@ -33,6 +37,9 @@ impl Encoder {
 struct Line<'a> {
     out: Vec<u8>,
     encoder: &'a Encoder,
+    /// Where the caller's token and accessor stand already, so that each is hashed once.
+    token: Option<Range<usize>>,
+    accessor: Option<Range<usize>>,
 }
 
 impl Line<'_> {
@@ -44,10 +51,10 @@ impl Line<'_> {
         }
         if let Some(auth) = entry.auth {
             self.raw(",\"auth\":");
-            self.auth(auth);
+            (self.token, self.accessor) = self.auth(auth);
         }
         self.raw(",\"request\":");
-        self.request(entry.request, entry.auth);
+        self.request(entry.request);
         if let Some(response) = entry.response {
             self.raw(",\"response\":");
             self.response(response);
@@ -57,9 +64,17 @@ impl Line<'_> {
         }
     }
 
-    fn auth(&mut self, auth: &AuthPart<'_>) {
+    /// Answers with the places of the token's and the accessor's values.
+    fn auth(&mut self, auth: &AuthPart<'_>) -> (Option<Range<usize>>, Option<Range<usize>>) {
         self.text("{\"display_name\":", auth.display_name);
-        self.token(auth);
+        let token = auth.client_token.map(|token| {
+            self.raw(",\"client_token\":");
+            self.place(|line| line.hmac("", token))
+        });
+        let accessor = auth.accessor.map(|accessor| {
+            self.raw(",\"accessor\":");
+            self.place(|line| line.accessor("", accessor))
+        });
         self.names(",\"policies\":", auth.policies);
         if let Some(decision) = &auth.decision {
             self.raw(",\"policy_results\":{\"allowed\":");
@@ -78,18 +93,17 @@ impl Line<'_> {
         self.some(",\"token_type\":", auth.token_type);
         self.some(",\"entity_id\":", auth.entity_id);
         self.raw("}");
+        (token, accessor)
     }
 
-    fn token(&mut self, auth: &AuthPart<'_>) {
-        if let Some(token) = auth.client_token {
-            self.hmac(",\"client_token\":", token);
-        }
-        if let Some(accessor) = auth.accessor {
-            self.accessor(",\"accessor\":", accessor);
-        }
+    /// Where `write` writes.
+    fn place(&mut self, write: impl FnOnce(&mut Self)) -> Range<usize> {
+        let start = self.out.len();
+        write(self);
+        start..self.out.len()
     }
 
-    fn request(&mut self, request: &RequestPart<'_>, auth: Option<&AuthPart<'_>>) {
+    fn request(&mut self, request: &RequestPart<'_>) {
         drop(write!(self.out, "{{\"id\":\"{}\"", request.id));
         self.text(",\"operation\":", request.operation);
         if let Some(mount) = &request.mount {
@@ -98,11 +112,13 @@ impl Line<'_> {
             self.text(",\"mount_class\":", mount.class);
             self.text(",\"mount_accessor\":", mount.accessor);
         }
-        if let Some(token) = auth.and_then(|auth| auth.client_token) {
-            self.hmac(",\"client_token\":", token);
+        if let Some(place) = self.token.take() {
+            self.raw(",\"client_token\":");
+            self.out.extend_from_within(place);
         }
-        if let Some(accessor) = auth.and_then(|auth| auth.accessor) {
-            self.accessor(",\"client_token_accessor\":", accessor);
+        if let Some(place) = self.accessor.take() {
+            self.raw(",\"client_token_accessor\":");
+            self.out.extend_from_within(place);
         }
         self.text(",\"namespace\":{\"id\":", request.namespace.as_str());
         self.text("},\"path\":", request.path);

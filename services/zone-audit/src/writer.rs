@@ -3,6 +3,7 @@
 //! One writer per device, behind a mutex; every method blocks. After a failed append nothing is
 //! assumed of the file: the next turn reads its end and begins a new epoch.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -132,12 +133,20 @@ impl Writer {
         if part.is_empty() {
             return;
         }
+        let mut result = self.append(&part);
+        if result.as_ref().is_err_and(file_went_away) && self.recover().is_ok() {
+            // The sink looked before it wrote, so this cannot double a line.
+            result = self.append(&part);
+        }
+        answer(part, &result);
+    }
+
+    fn append(&mut self, part: &[Job]) -> Result<(), AuditError> {
         self.buffer.clear();
-        for job in &part {
+        for job in part {
             self.push_line(&job.line);
         }
-        let result = self.flush();
-        answer(part, &result);
+        self.flush()
     }
 
     /// Makes the file whole again and turns away those who may not use the reserve.
@@ -239,7 +248,7 @@ impl Writer {
         self.size = self.sink.size().map_err(|error| self.failed(error))?;
         let known = self.head;
         let found = tail.line.as_deref().map(ChainHead::of_line);
-        let (prior, reason, remembered) = judge(known, found, cause);
+        let (prior, reason, remembered) = judge(known, found, tail.cut, cause);
         if cause == EpochReason::Reopen && found == Some(Some(known)) {
             self.broken = None;
             return Ok(());
@@ -318,15 +327,16 @@ impl Writer {
     pub(crate) fn rotate(&mut self) -> Result<(), AuditError> {
         self.settle()?;
         let suffix = self.suffix();
-        self.sink
-            .rotate(&suffix)
-            .map_err(|error| self.failed(error))?;
-        self.size = 0;
         let prior = self.head;
         self.buffer.clear();
         self.head.epoch += 1;
         self.push_epoch(prior, EpochReason::Rotation, None, 0);
-        self.flush()
+        self.sink
+            .rotate(&suffix, &self.buffer)
+            .map_err(|error| self.failed(error))?;
+        self.written = self.head;
+        self.size = self.buffer.len() as u64;
+        Ok(())
     }
 
     /// `.20261124T060501Z.42`: when, and the number of the last line.
@@ -352,10 +362,13 @@ impl Writer {
 fn judge(
     known: ChainHead,
     found: Option<Option<ChainHead>>,
+    cut: u64,
     cause: EpochReason,
 ) -> (ChainHead, EpochReason, Option<ChainHead>) {
     match found {
         None if known == ChainHead::GENESIS => (known, EpochReason::Start, None),
+        // Files begin with a whole line.
+        None if cut > 0 => (known, EpochReason::Tampered, Some(known)),
         // A new file: moved away by somebody, or deleted. The chain goes on from memory, and
         // whoever has not got the old file sees that lines are missing.
         None => (known, cause, None),
@@ -370,6 +383,17 @@ fn answer(jobs: Vec<Job>, result: &Result<(), AuditError>) {
         // A waiter that went away has its line all the same.
         drop(job.done.send(result.clone()));
     }
+}
+
+/// Somebody deleted the file or changed it behind the sink's back.
+fn file_went_away(error: &AuditError) -> bool {
+    let AuditError::Failed { source, .. } = error else {
+        return false;
+    };
+    matches!(
+        source.source.kind(),
+        ErrorKind::NotFound | ErrorKind::InvalidData
+    )
 }
 
 /// An error with its causes, for the log.

@@ -116,9 +116,9 @@ impl AuditSink for MemSink {
         Ok(self.disk().current.len() as u64)
     }
 
-    fn rotate(&mut self, suffix: &str) -> Result<(), AuditSinkError> {
+    fn rotate(&mut self, suffix: &str, first: &[u8]) -> Result<(), AuditSinkError> {
         let mut disk = self.disk();
-        let old = std::mem::take(&mut disk.current);
+        let old = std::mem::replace(&mut disk.current, first.to_vec());
         disk.rotated.push(old);
         disk.suffixes.push(suffix.to_owned());
         Ok(())
@@ -240,7 +240,7 @@ pub(crate) fn head_of(text: &str) -> ChainHead {
             .expect("the test set it up")
             .as_bytes(),
     )
-    .unwrap()
+    .expect("the test set it up")
 }
 
 /// Calls `use_it` with a request entry on `path`.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use zone_audit::verify::verify_files;
+use zone_audit::verify::{Fault, verify_files};
 use zone_audit::{Broker, Device, DeviceConfig, DeviceKeys};
 use zone_host_linux::{FileSink, HostClock};
 use zone_types::Secret;
@@ -31,7 +31,7 @@ async fn broker(dir: &Path) -> Broker {
     let broker = Broker::new(clock);
     broker
         .add(device.await.expect("the test set it up"))
-        .unwrap();
+        .expect("the test set it up");
     broker
 }
 
@@ -74,6 +74,36 @@ fn child() {
             task.await.expect("the test set it up");
         }
     });
+}
+
+#[tokio::test]
+async fn a1_a_deleted_or_cut_file_is_noticed_and_the_trail_goes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("audit.log");
+    let trail = broker(dir.path()).await;
+    let record = async |name: &str| {
+        with_entry(name, async |entry| trail.record(entry).await)
+            .await
+            .expect("recorded");
+    };
+    record("one").await;
+    std::fs::remove_file(&path).expect("deleted");
+    record("two").await;
+    let report = verify_files(&files(dir.path()), Some(&public())).expect("readable");
+    assert!(report.is_intact() && report.first_seq > 1);
+    assert!(
+        std::fs::read_to_string(&path)
+            .expect("there again")
+            .contains("\"two\"")
+    );
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .expect("open");
+    file.set_len(300).expect("cut");
+    record("three").await;
+    let report = verify_files(&files(dir.path()), Some(&public())).expect("readable");
+    assert_eq!(report.broken.expect("found").fault, Fault::TamperedAtRest);
 }
 
 #[test]

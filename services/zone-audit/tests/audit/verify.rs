@@ -16,16 +16,24 @@ fn files() -> &'static [Vec<u8>] {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
-            .unwrap();
+            .expect("the test set it up");
         runtime.block_on(async {
             let trail = Trail::new().await;
             for i in 0..12 {
                 trail.record(&format!("n/{i}")).await;
                 if i % 5 == 4 {
-                    trail.broker.checkpoint_all().await.unwrap();
+                    trail
+                        .broker
+                        .checkpoint_all()
+                        .await
+                        .expect("the test set it up");
                 }
                 if i == 6 {
-                    trail.broker.rotate("file").await.unwrap();
+                    trail
+                        .broker
+                        .rotate("file")
+                        .await
+                        .expect("the test set it up");
                 }
             }
             trail.broker.close().await;
@@ -64,7 +72,10 @@ fn an_honest_trail_is_intact() {
         1,
         "the cut tail that cannot be seen"
     );
-    assert_eq!(report.earliest.unwrap().to_string(), "2026-11-18T11:06:40Z");
+    assert_eq!(
+        report.earliest.expect("the test set it up").to_string(),
+        "2026-11-18T11:06:40Z"
+    );
 }
 
 #[test]
@@ -72,7 +83,7 @@ fn the_first_broken_line_is_named_with_its_reason() {
     let lines = all_lines();
     let mut changed = lines.clone();
     let other = String::from_utf8(changed[4].to_vec())
-        .unwrap()
+        .expect("the test set it up")
         .replace("\"read\"", "\"list\"");
     changed[4] = other.as_bytes();
     assert_eq!(broken(&changed), (5, Fault::Changed));
@@ -99,13 +110,13 @@ fn the_first_broken_line_is_named_with_its_reason() {
 #[test]
 fn a_rewritten_chain_needs_the_key() {
     // Whoever has no key writes the trail anew with a key of his own: the hashes fit.
-    let other = PrivateKey::generate(KeyType::Ed25519).unwrap();
+    let other = PrivateKey::generate(KeyType::Ed25519).expect("the test set it up");
     let readers = || files().iter().map(Cursor::new);
-    let report = verify_readers(readers(), Some(other.public_key())).unwrap();
-    let found = report.broken.unwrap();
+    let report = verify_readers(readers(), Some(other.public_key())).expect("the test set it up");
+    let found = report.broken.expect("the test set it up");
     assert_eq!(found.fault, Fault::BadSignature);
     assert_eq!(found.place.line, 2);
-    let unchecked = verify_readers(readers(), None).unwrap();
+    let unchecked = verify_readers(readers(), None).expect("the test set it up");
     assert!(unchecked.is_intact() && !unchecked.signatures_checked);
     assert!(unchecked.notices()[0].contains("Signatures were not checked"));
 }
@@ -132,17 +143,17 @@ fn a_torn_tail_is_named_at_the_end_and_broken_elsewhere() {
     assert_eq!((report.torn_tail, report.is_intact()), (7, true));
     let torn = [first, &b"{\"time\""[..]].concat();
     let report = check(&[torn, second.clone()]);
-    let found = report.broken.unwrap();
+    let found = report.broken.expect("the test set it up");
     assert_eq!((found.fault, found.place.file), (Fault::Torn, 0));
 }
 
 #[test]
 fn files_are_sorted_by_their_chain_and_searched() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("the test set it up");
     let paths = ["audit.log", "audit.log.1"].map(|name| dir.path().join(name));
-    std::fs::write(&paths[0], &files()[1]).unwrap();
-    std::fs::write(&paths[1], &files()[0]).unwrap();
-    let report = verify_files(&paths, Some(&public())).unwrap();
+    std::fs::write(&paths[0], &files()[1]).expect("the test set it up");
+    std::fs::write(&paths[1], &files()[0]).expect("the test set it up");
+    let report = verify_files(&paths, Some(&public())).expect("the test set it up");
     assert!(report.is_intact());
     assert_eq!(report.files, [paths[1].clone(), paths[0].clone()]);
     assert!(verify_files(&[dir.path().join("none")], None).is_err());
@@ -157,20 +168,23 @@ async fn search_finds_lines_by_the_hash_of_a_value() {
     let trail = Trail::with(clear, crate::common::MemSink::default()).await;
     trail.record("n/1").await;
     let record = async |entry: &AuditEntry<'_>| trail.broker.record(entry).await;
-    with_full_entry(record).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    with_full_entry(record).await.expect("the test set it up");
+    let dir = tempfile::tempdir().expect("the test set it up");
     let path = dir.path().join("audit.log");
-    std::fs::write(&path, trail.sink.text()).unwrap();
-    let device = trail.broker.device("file").unwrap();
+    std::fs::write(&path, trail.sink.text()).expect("the test set it up");
+    let device = trail.broker.device("file").expect("the test set it up");
     let hits = |hash: &str| {
         let mut hits = Vec::new();
         search(std::slice::from_ref(&path), hash, |hit| hits.push(hit)).map(|()| hits)
     };
-    let found = hits(&device.hash("CANARYdeep")).unwrap();
+    let found = hits(&device.hash("CANARYdeep")).expect("the test set it up");
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].line, 4);
     assert!(found[0].text.contains("secret/data/app") && found[0].text.ends_with("}}"));
-    assert_eq!(hits(&device.hash("another value")).unwrap(), []);
+    assert_eq!(
+        hits(&device.hash("another value")).expect("the test set it up"),
+        []
+    );
     assert!(hits("CANARYdeep").is_err());
 }
 
