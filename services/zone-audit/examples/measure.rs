@@ -1,9 +1,9 @@
 //! What a line costs: `cargo run --release -p zone-audit --example measure [DIR]`.
 //!
-//! Prints the encoder alone, then pairs of lines (request and response of a KV read) through a
-//! broker with one file device in DIR, for 1, 16 and 64 tasks. CPU time is the process's own.
+//! Pairs of lines (request and response of a KV read) through a broker: with a device that writes
+//! nothing, then with one and two file devices in DIR (absolute), for 1, 16 and 64 tasks. CPU time is the process's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use zone_audit::{
 };
 use zone_crypto::sign::{KeyType, PrivateKey};
 use zone_host_linux::{FileSink, HostClock};
-use zone_ports::Clock;
+use zone_ports::{AuditRoom, AuditSink, AuditSinkError, AuditTail, Clock};
 use zone_types::{NamespaceId, RequestId, Secret};
 
 const PAIRS: usize = 100_000;
@@ -27,9 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        for second in [false, true] {
+        measure(&dir, 1, &["nothing"]).await?;
+        for names in [&["measure-1"][..], &["measure-1", "measure-2"]] {
             for tasks in [1, 16, 64] {
-                measure(dir.clone(), tasks, second).await?;
+                measure(&dir, tasks, names).await?;
             }
         }
         Ok(())
@@ -37,16 +38,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn measure(
-    dir: PathBuf,
+    dir: &Path,
     tasks: usize,
-    second: bool,
+    names: &[&str],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let clock = Arc::new(HostClock::new());
     let broker = Arc::new(Broker::new(clock.clone()));
-    let mut names = vec!["measure-1"];
-    names.extend(second.then_some("measure-2"));
-    for name in &names {
-        broker.add(device(&dir, name, clock.clone()).await?)?;
+    for name in names {
+        broker.add(device(dir, name, clock.clone()).await?)?;
     }
     let (start, cpu) = (clock.monotonic(), cpu_time()?);
     let running: Vec<_> = (0..tasks)
@@ -65,20 +64,21 @@ async fn measure(
     let (wall, cpu) = (clock.monotonic() - start, cpu_time()? - cpu);
     let each = |span: Duration| span.as_secs_f64() * 1e6 / PAIRS as f64;
     println!(
-        "{} device(s), {tasks:2} tasks: {:6.2} us wall, {:6.2} us CPU per pair of lines",
-        names.len(),
+        "{names:?}, {tasks:2} tasks: {:6.2} us wall, {:6.2} us CPU per pair of lines",
         each(wall),
         each(cpu)
     );
     broker.close().await;
     for name in names {
-        std::fs::remove_file(dir.join(name))?;
+        if *name != "nothing" {
+            std::fs::remove_file(dir.join(name))?;
+        }
     }
     Ok(())
 }
 
 async fn device(
-    dir: &std::path::Path,
+    dir: &Path,
     name: &str,
     clock: Arc<HostClock>,
 ) -> Result<Arc<Device>, Box<dyn std::error::Error>> {
@@ -97,8 +97,45 @@ async fn device(
         hmac: Secret::new([7; 32]),
         signer,
     };
-    let sink = FileSink::open(&dir.join(name), &[dir.to_owned()])?;
-    Ok(Device::start(config, keys, Box::new(sink), clock, Arc::new(|| 1)).await?)
+    let sink: Box<dyn AuditSink> = match name {
+        "nothing" => Box::new(Nothing),
+        _ => Box::new(FileSink::open(&dir.join(name), &[dir.to_owned()])?),
+    };
+    Ok(Device::start(config, keys, sink, clock, Arc::new(|| 1)).await?)
+}
+
+/// Takes everything and keeps nothing.
+#[derive(Debug)]
+struct Nothing;
+
+impl AuditSink for Nothing {
+    fn append(&mut self, _: &[u8]) -> Result<(), AuditSinkError> {
+        Ok(())
+    }
+
+    fn room(&mut self, _: u64) -> Result<AuditRoom, AuditSinkError> {
+        Ok(AuditRoom::Enough)
+    }
+
+    fn sync(&mut self) -> Result<(), AuditSinkError> {
+        Ok(())
+    }
+
+    fn size(&mut self) -> Result<u64, AuditSinkError> {
+        Ok(0)
+    }
+
+    fn rotate(&mut self, _: &str, _: &[u8]) -> Result<(), AuditSinkError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), AuditSinkError> {
+        Ok(())
+    }
+
+    fn tail(&mut self) -> Result<AuditTail, AuditSinkError> {
+        Ok(AuditTail::default())
+    }
 }
 
 async fn pair(broker: &Broker, clock: &HostClock) {
