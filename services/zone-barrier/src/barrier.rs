@@ -14,7 +14,6 @@ use zone_ports::store::{MAX_VALUE, Op, Revision};
 use zone_ports::{Key, KeyRange, MemoryError, Random, SecretMemory};
 use zone_types::Timestamp;
 
-use crate::shim::Shim as _;
 use crate::batch::{Batch, Change, MAX_BATCH_BYTES, MAX_BATCH_OPS, Plain, Precondition};
 use crate::blob::{self, Blobs};
 use crate::commit::Committer;
@@ -280,7 +279,7 @@ impl Barrier {
                 None => self.reserve().await?,
             }
         };
-        self.inner.committer.commit(ops, conditions).await
+        Ok(self.inner.committer.commit(ops, conditions).await?)
     }
 
     /// `None`: more encryptions must be reserved first.

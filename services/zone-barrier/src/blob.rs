@@ -26,7 +26,6 @@ use zone_crypto::sha256;
 use zone_ports::store::{Op, Revision};
 use zone_ports::{Key, KeyRange, random};
 
-use crate::shim::Shim as _;
 use crate::barrier::{Barrier, BarrierError, Todo};
 use crate::batch::{Change, MAX_BATCH_OPS, Precondition};
 use crate::record::Format;

@@ -16,7 +16,6 @@ use zone_ports::store::{Op, Revision};
 use zone_ports::{Key, KeyRange, random};
 use zone_types::{Secret, Timestamp};
 
-use crate::shim::Shim as _;
 use crate::barrier::{Barrier, BarrierError, COMMIT_LOG, Inner, OWN};
 use crate::batch::{MAX_BATCH_OPS, Precondition};
 use crate::keyring::{self, Keyring, Term};
@@ -199,7 +198,8 @@ impl Barrier {
         self.inner
             .committer
             .commit(vec![op], vec![condition])
-            .await?;
+            .await
+            .map_err(BarrierError::from)?;
         self.inner.initialised.store(true, Ordering::Release);
         self.inner.phase.lock().end();
         Ok(())

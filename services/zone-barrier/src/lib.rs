@@ -28,7 +28,6 @@ pub mod keyring;
 mod record;
 pub mod rotate;
 mod seal_record;
-mod shim;
 pub mod unseal;
 
 pub use barrier::{Barrier, BarrierError};

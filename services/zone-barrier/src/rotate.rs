@@ -15,7 +15,6 @@ use zone_ports::store::{Op, Revision};
 use zone_ports::{LockedBytes, random};
 use zone_types::{Secret, Timestamp};
 
-use crate::shim::Shim as _;
 use crate::barrier::{Barrier, BarrierError};
 use crate::batch::Precondition;
 use crate::init::{InitAsk, InitError, Shared, count_key, keyring_key, seal_key};

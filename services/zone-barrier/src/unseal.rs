@@ -23,7 +23,6 @@ use crate::init::{count_key, keyring_key, seal_key};
 use crate::keyring::{self, Count, DecodeFault, Keyring, Term};
 use crate::record::{Format, Place, Record, ZoneBytes};
 use crate::seal_record::{Generation, Known, SealRecord};
-use crate::shim::Shim as _;
 
 /// Longest client address that is kept; longer ones are cut.
 const MAX_CLIENT: usize = 64;
@@ -164,7 +163,8 @@ impl Barrier {
         };
         let keyring = self.open_keyring(&record, shares).await?;
         let chunks = zone_ports::KeyRange::prefix(crate::blob::AREA);
-        let any = !self.inner.committer.scan(&chunks, 1).await?.is_empty();
+        let found = self.inner.committer.scan(&chunks, 1).await;
+        let any = !found.map_err(BarrierError::from)?.is_empty();
         self.inner.blobs.any.store(any, Ordering::Release);
         self.open_with(keyring);
         Ok(open_progress(&record.current))
