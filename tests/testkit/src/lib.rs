@@ -1,1 +1,14 @@
-//! What tests share: a store in memory, a fake clock, a seeded generator.
+//! What tests share: a store in memory that fails on demand, a clock that stands still, a seeded
+//! generator, key memory without locks, and a whole zone over them.
+//!
+//! Nothing here is for production: `bin` and `backends` must not depend on it.
+
+pub mod clock;
+pub mod mem_store;
+pub mod memory;
+pub mod random;
+
+pub use clock::FakeClock;
+pub use mem_store::{Fault, MemStore};
+pub use memory::PlainMemory;
+pub use random::SeededRandom;
