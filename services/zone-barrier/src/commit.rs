@@ -83,6 +83,8 @@ struct Front {
     last: Arc<AtomicU64>,
     /// Ends with the writer, and every watch with it.
     events: broadcast::WeakSender<Committed>,
+    /// Its sender is dropped when the writer has ended.
+    ended: tokio::sync::watch::Receiver<()>,
 }
 
 impl Committer {
@@ -105,11 +107,13 @@ impl Committer {
         let last = Arc::new(AtomicU64::new(number.0));
         let queue = Arc::new(Queue::default());
         let (events, _) = broadcast::channel(options.watch_backlog);
+        let (ending, ended) = tokio::sync::watch::channel(());
         let front = Front {
             store: store.clone(),
             queue: queue.clone(),
             last: last.clone(),
             events: events.downgrade(),
+            ended,
         };
         writer::Writer {
             store,
@@ -120,7 +124,7 @@ impl Committer {
             last,
             events,
         }
-        .start()?;
+        .start(ending)?;
         Ok(Self {
             front: Arc::new(front),
         })
@@ -185,6 +189,14 @@ impl Committer {
         limit: usize,
     ) -> Result<LogSince, StoreError> {
         log::since(&*self.front.store, revision, limit).await
+    }
+
+    /// Ends the writer when the group under way is done; later batches are refused, reads go on.
+    /// When this returns, only the committer's clones still hold the store.
+    pub async fn stop(&self) {
+        self.front.queue.close(queue::Failure::Stopped);
+        let mut ended = self.front.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 
     /// The number of the last group that this committer applied or found.

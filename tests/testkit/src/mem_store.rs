@@ -292,7 +292,7 @@ impl Store for MemStore {
     async fn snapshot(&self, target: &Path) -> Result<Revision, StoreError> {
         self.alive().await;
         let image = self.inner.state.lock().image.clone();
-        std::fs::write(target, image.encode()).map_err(|error| StoreError::Unavailable {
+        write_new(target, &image.encode()).map_err(|error| StoreError::Unavailable {
             backend: "memory",
             source: Box::new(error),
         })?;
@@ -343,6 +343,15 @@ fn fail(
         Some(Fault::CrashBefore) => return None,
         Some(Fault::CrashAfter) => return image.apply(group).err().map(Err),
     })
+}
+
+fn write_new(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(target)?
+        .write_all(bytes)
 }
 
 fn unavailable() -> StoreError {

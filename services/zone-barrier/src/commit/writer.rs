@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use zone_ports::store::{Op, Revision, Versioned, WriteSet};
 use zone_ports::{Key, Store, StoreError};
 
@@ -63,11 +63,12 @@ enum Outcome {
 }
 
 impl Writer {
-    /// Begins the thread.
-    pub(super) fn start(self) -> Result<(), StoreError> {
+    /// Begins the thread. It drops `ending` last.
+    pub(super) fn start(self, ending: watch::Sender<()>) -> Result<(), StoreError> {
         let backend = self.store.kind();
         let runtime = tokio::runtime::Handle::try_current().ok();
         let work = move || {
+            let _ending = ending;
             let _inside = runtime.as_ref().map(tokio::runtime::Handle::enter);
             let _closing = Closing(self.queue.clone());
             block_on(self.run());
