@@ -11,4 +11,5 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole crate is tests")]
 
+pub mod crash;
 pub mod store;

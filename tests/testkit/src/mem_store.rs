@@ -50,6 +50,10 @@ struct Inner {
     limit: GroupLimit,
     state: Mutex<State>,
     died: Notify,
+    /// An apply has come and is held.
+    arrived: Notify,
+    /// `last_group` was asked and did not answer.
+    in_vain: Notify,
     /// Applies wait while it is true.
     held: watch::Sender<bool>,
 }
@@ -71,6 +75,8 @@ struct State {
     /// Calls of `last_group` that fail from now on.
     deaf: u32,
     dead: bool,
+    /// Most operations and most bytes of a group so far.
+    largest: (usize, usize),
 }
 
 impl MemStore {
@@ -98,6 +104,8 @@ impl MemStore {
                 limit,
                 state,
                 died: Notify::new(),
+                arrived: Notify::new(),
+                in_vain: Notify::new(),
                 held,
             }),
         }
@@ -120,6 +128,16 @@ impl MemStore {
         self.inner.held.send_replace(true);
     }
 
+    /// Comes back when an apply has come that is held.
+    pub async fn arrived(&self) {
+        self.inner.arrived.notified().await;
+    }
+
+    /// Comes back when `last_group` has failed since the last time.
+    pub async fn asked_in_vain(&self) {
+        self.inner.in_vain.notified().await;
+    }
+
     /// Applies go on.
     pub fn release(&self) {
         self.inner.held.send_replace(false);
@@ -128,6 +146,11 @@ impl MemStore {
     /// Groups that were sent so far, faulty ones too.
     pub fn applies(&self) -> u64 {
         self.inner.state.lock().applies
+    }
+
+    /// The most operations and the most bytes of keys and values that a group had so far.
+    pub fn largest_group(&self) -> (usize, usize) {
+        self.inner.state.lock().largest
     }
 
     /// Comes back when the power has gone.
@@ -256,6 +279,9 @@ impl Store for MemStore {
     }
 
     async fn apply(&self, group: WriteSet) -> Result<(), StoreError> {
+        if *self.inner.held.borrow() {
+            self.inner.arrived.notify_one();
+        }
         let released = self
             .inner
             .held
@@ -268,6 +294,9 @@ impl Store for MemStore {
         let outcome = {
             let mut state = self.inner.state.lock();
             state.applies += 1;
+            let (ops, bytes) = state.largest;
+            let size = group.ops.iter().map(size).sum();
+            state.largest = (ops.max(group.ops.len()), bytes.max(size));
             let applies = state.applies;
             let fault = state.faults.remove(&applies);
             fail(&mut state.image, group, fault)
@@ -283,6 +312,7 @@ impl Store for MemStore {
         let mut state = self.inner.state.lock();
         if state.deaf > 0 {
             state.deaf -= 1;
+            self.inner.in_vain.notify_one();
             return Err(unavailable());
         }
         Ok(state.image.last)
@@ -343,6 +373,14 @@ fn fail(
         Some(Fault::CrashBefore) => return None,
         Some(Fault::CrashAfter) => return image.apply(group).err().map(Err),
     })
+}
+
+fn size(op: &Op) -> usize {
+    let value = match op {
+        Op::Put { value, .. } => value.len(),
+        Op::Delete { .. } => 0,
+    };
+    op.key().as_bytes().len() + value
 }
 
 fn write_new(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
