@@ -1,0 +1,66 @@
+//! Whether one set of rules grants all that another one does (attack 8: whoever may write
+//! policies must not grant himself more than he holds).
+//!
+//! The answer errs on one side only: `true` is proved, `false` may mean "not proved". A policy
+//! that is covered only by several of the caller's patterns together needs sudo to be written,
+//! and so does one so large that the proof takes more than [`MOST_STEPS`] comparisons.
+
+use crate::Acl;
+use crate::acl::Rule;
+
+/// Comparisons of two patterns before a proof is given up; some 50 ms.
+const MOST_STEPS: usize = 1_000_000;
+
+impl Acl {
+    /// Whether each request that `other` allows is allowed by these rules too.
+    ///
+    /// For each rule of `other`: the best of our patterns that contain its pattern must give at
+    /// least as much, and so must each better one of ours that meets it, unless `other` itself
+    /// has a better rule for all that this one matches.
+    pub fn covers(&self, other: &Self) -> bool {
+        if self.is_root() {
+            return true;
+        }
+        // Each rule of theirs meets each of ours, and where it falls short each of theirs.
+        let (ours, theirs) = (self.rules.len(), other.rules.len());
+        let steps = theirs.saturating_mul(ours).saturating_mul(2);
+        let mut left = MOST_STEPS.saturating_sub(steps);
+        !other.is_root()
+            && steps <= MOST_STEPS
+            && other
+                .rules
+                .iter()
+                .all(|rule| self.covers_rule(rule, other, &mut left))
+    }
+
+    fn covers_rule(&self, theirs: &Rule, other: &Self, left: &mut usize) -> bool {
+        if theirs.permissions.grants_nothing() {
+            return true;
+        }
+        let containing = self
+            .rules
+            .iter()
+            .filter(|mine| mine.pattern.contains(&theirs.pattern));
+        let Some(base) = containing.max_by(|a, b| a.pattern.rank().cmp(&b.pattern.rank())) else {
+            return false;
+        };
+        let better = self.rules.iter().filter(|mine| {
+            mine.pattern.rank() > base.pattern.rank() && mine.pattern.meets(&theirs.pattern)
+        });
+        let overridden = |mine: &Rule| {
+            other.rules.iter().any(|over| {
+                over.pattern.rank() > theirs.pattern.rank() && over.pattern.contains(&mine.pattern)
+            })
+        };
+        std::iter::once(base).chain(better).all(|mine| {
+            if mine.permissions.covers(&theirs.permissions) {
+                return true;
+            }
+            match left.checked_sub(other.rules.len()) {
+                Some(rest) => *left = rest,
+                None => return false,
+            }
+            overridden(mine)
+        })
+    }
+}
