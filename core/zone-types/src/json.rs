@@ -5,6 +5,7 @@
 //! each of them is a way to make the policy see one request and the engine another.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -37,6 +38,10 @@ pub enum JsonFault {
     /// The document is not an object.
     #[error("the body must be a JSON object")]
     NotAnObject,
+    /// An object has a key that the JSON library would take for a value of its own when what was
+    /// stored is read again: another value than the one that was judged, or none at all.
+    #[error("a JSON object has a reserved key")]
+    ReservedKey,
 }
 
 /// Reads one JSON object under the limits of this module. Numbers keep their text exactly.
@@ -49,7 +54,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
 
 /// Reads one JSON value under the limits of this module. Numbers keep their text exactly.
 pub fn parse_value(bytes: &[u8]) -> Result<Value, JsonFault> {
-    let mut budget = Budget { left: MAX_KEYS, fault: None };
+    let mut budget = Budget { left: MAX_KEYS, fault: None, input: bytes.as_ptr_range() };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let result = Strict { depth: 0, budget: &mut budget }
         .deserialize(&mut reader)
@@ -65,6 +70,8 @@ pub fn parse_value(bytes: &[u8]) -> Result<Value, JsonFault> {
 struct Budget {
     left: usize,
     fault: Option<JsonFault>,
+    /// Where the document stands, to tell its own keys from the library's.
+    input: Range<*const u8>,
 }
 
 impl Budget {
@@ -145,11 +152,17 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut access: A) -> Result<Value, A::Error> {
         let depth = self.deeper()?;
         let mut map = Map::new();
-        while let Some(key) = access.next_key::<String>()? {
-            if key == NUMBER_TOKEN && map.is_empty() {
-                return number(&access.next_value::<String>()?)
-                    .ok_or_else(|| A::Error::custom("not a number"));
-            }
+        while let Some(key) = access.next_key_seed(KeyOf(&self.budget.input))? {
+            let key = match key {
+                Key::NumberToken => {
+                    return number(&access.next_value::<String>()?)
+                        .ok_or_else(|| A::Error::custom("not a number"));
+                }
+                Key::Written(key) if key.starts_with(RESERVED) => {
+                    return Err(self.refuse(JsonFault::ReservedKey));
+                }
+                Key::Written(key) => key,
+            };
             self.budget.spend().map_err(|fault| self.refuse(fault))?;
             if map.contains_key(&key) {
                 return Err(self.refuse(JsonFault::DuplicateKey));
@@ -161,9 +174,50 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// With exact numbers on, `serde_json` hands a number over as a map with this one key. A client
-/// who writes that key himself only names a number in an odd way: the text is parsed as one.
+/// Keys that begin so have a meaning of their own for `serde_json`.
+const RESERVED: &str = "$serde_json::private::";
+/// With exact numbers on, `serde_json` hands a number over as a map with this one key.
 const NUMBER_TOKEN: &str = "$serde_json::private::Number";
+
+/// A key of an object.
+enum Key {
+    /// One that stands in the document.
+    Written(String),
+    /// [`NUMBER_TOKEN`], put in by the library.
+    NumberToken,
+}
+
+/// Reads a key and tells whether it stands in the document, which begins and ends here. The
+/// library's own key is a constant elsewhere in memory.
+struct KeyOf<'a>(&'a Range<*const u8>);
+
+impl<'de> DeserializeSeed<'de> for KeyOf<'_> {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeyOf<'_> {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key, E> {
+        match key == NUMBER_TOKEN && !self.0.contains(&key.as_ptr()) {
+            true => Ok(Key::NumberToken),
+            false => Ok(Key::Written(key.to_owned())),
+        }
+    }
+
+    /// A key with escapes, which is copied out of the document.
+    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+        Ok(Key::Written(key.to_owned()))
+    }
+}
 
 fn number(text: &str) -> Option<Value> {
     text.parse::<Number>().ok().map(Value::Number)
@@ -191,6 +245,19 @@ mod tests {
         assert!(matches!(fault(br#"{"a":"\ud800"}"#), JsonFault::Malformed { .. }));
         assert!(matches!(fault(b"{\"a\":\"\xff\"}"), JsonFault::Malformed { .. }));
         assert_eq!(fault(b"[1]"), JsonFault::NotAnObject);
+    }
+
+    #[test]
+    fn keys_that_the_library_would_misread_are_refused() {
+        for text in [
+            r#"{"$serde_json::private::Number":"1"}"#,
+            r#"{"a":[{"\u0024serde_json::private::Number":"x"}]}"#,
+            r#"{"$serde_json::private::RawValue":""}"#,
+            r#"{"b":1,"$serde_json::private::RawValue":"{\"a\":1,\"a\":2}"}"#,
+        ] {
+            assert_eq!(parse_object(text.as_bytes()), Err(JsonFault::ReservedKey), "{text}");
+        }
+        assert!(parse_object(br#"{"$serde_json":1,"n":2}"#).is_ok());
     }
 
     #[test]
