@@ -58,7 +58,7 @@ pub struct RedbOptions {
 impl Default for RedbOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 24 * 1024 * 1024,
+            cache_bytes: 16 * 1024 * 1024,
             reserve_bytes: 16 * 1024 * 1024,
         }
     }

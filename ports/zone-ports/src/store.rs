@@ -166,6 +166,8 @@ pub struct GroupLimit {
 /// * Durable: once `apply` returned `Ok`, the group is on stable storage (S1).
 /// * Linearizable: a `get` or `scan` begun after an `apply` returned sees that group.
 /// * A `scan` sees one instant: no group half.
+/// * A group of 64 operations and 320 KiB is always allowed.
+/// * Once `last_group` has answered, no earlier `apply` takes effect any more.
 ///
 /// No method has a default body. Dropping a future cancels; a cancelled `apply` may have
 /// happened, so read [`Store::last_group`] before retrying.

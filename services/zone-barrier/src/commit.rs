@@ -92,7 +92,8 @@ impl Committer {
     ///
     /// # Errors
     ///
-    /// Those of the store; [`StoreError::Corrupt`] if the last record of the commit log is.
+    /// Those of the store; [`StoreError::Corrupt`] if the last record of the commit log is;
+    /// [`StoreError::Unavailable`] if the store's groups cannot hold the largest batch.
     pub async fn open(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         Self::open_with(store, CommitOptions::default()).await
     }
@@ -102,6 +103,13 @@ impl Committer {
         store: Arc<dyn Store>,
         options: CommitOptions,
     ) -> Result<Self, StoreError> {
+        let limit = store.group_limit();
+        if limit.ops < group::LEAST.ops || limit.bytes < group::LEAST.bytes {
+            return Err(StoreError::Unavailable {
+                backend: store.kind(),
+                source: "its groups are smaller than the largest batch".into(),
+            });
+        }
         let number = store.last_group().await?;
         let kept = log::last_kept(&*store, number).await?;
         let last = Arc::new(AtomicU64::new(number.0));

@@ -1,6 +1,8 @@
 //! The committer under faults on demand: who is grouped with whom, who loses, what is said when
 //! the store does not answer. The store is the one in memory.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -498,4 +500,17 @@ async fn the_thread_ends_with_the_last_clone() {
     let mut watch = clone.watch("");
     drop(clone);
     assert_eq!(watch.next().await, None);
+}
+
+#[tokio::test]
+async fn a_store_of_too_small_groups_is_refused() {
+    for limit in [(63, 512 * 1024), (64, 256 * 1024)] {
+        let (ops, bytes) = limit;
+        let store = MemStore::with_limit(GroupLimit { ops, bytes });
+        let answer = Committer::open(Arc::new(store)).await;
+        assert!(
+            matches!(answer, Err(StoreError::Unavailable { .. })),
+            "{answer:?}"
+        );
+    }
 }

@@ -3,6 +3,8 @@
 //! whole. (The kernel survives a kill; what fsync adds is shown by the store's own fault tests and
 //! by counting the calls, see `docs/decisions/0002-embedded-store.md`.)
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

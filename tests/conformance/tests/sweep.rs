@@ -5,6 +5,8 @@
 //! a counter that they share, so those lose against each other and the others are grouped. The model of a caller is: the last value that he was told is stored, and the
 //! one that he was waiting for.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;

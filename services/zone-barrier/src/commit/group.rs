@@ -3,16 +3,26 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use zone_ports::store::{GroupLimit, MAX_VALUE, Op, Revision};
+use zone_ports::store::{GroupLimit, MAX_KEY, MAX_VALUE, Op, Revision};
 use zone_ports::{Key, StoreError};
 
 use super::log;
 use super::queue::Request;
 use super::{CommitError, share};
-use crate::batch::Precondition;
+use crate::batch::{MAX_BATCH_BYTES, MAX_BATCH_OPS, Precondition};
 
-/// Operations of a group that belong to the commit log: its record, and old ones that go.
-pub(super) const LOG_OPS: usize = 4;
+/// Operations of a group that are left to the commit log: its record, and old ones that go.
+const LOG_OPS: usize = 4;
+/// Bytes of the key of such a record.
+const LOG_KEY: usize = log::PREFIX.len() + 8;
+/// What a group must be able to hold: the largest batch and its share of the log.
+pub(super) const LEAST: GroupLimit = GroupLimit {
+    ops: MAX_BATCH_OPS + LOG_OPS,
+    bytes: MAX_BATCH_BYTES
+        + log::HEAD
+        + LOG_OPS * LOG_KEY
+        + MAX_BATCH_OPS * (MAX_KEY + log::PER_KEY),
+};
 
 /// Which group wrote a key last, as far as the conditions of the gathered batches need it.
 pub(super) type Revisions = HashMap<Key, Result<Option<Revision>, Arc<StoreError>>>;
@@ -60,7 +70,7 @@ impl Group {
         Self {
             limit,
             touched: HashMap::new(),
-            bytes: log::HEAD + log::PREFIX.len() + 8,
+            bytes: log::HEAD + LOG_OPS * LOG_KEY,
             log_bytes: log::HEAD,
             ops: Vec::new(),
             winners: Vec::new(),
@@ -157,6 +167,13 @@ impl Group {
             self.touched.insert(op.key().clone(), touch);
             self.ops.push(op);
         }
+    }
+
+    /// How many old records of the log the group can remove beside its own.
+    pub(super) fn spare(&self) -> usize {
+        let ops = self.limit.ops.saturating_sub(self.ops.len() + 1);
+        let bytes = self.limit.bytes.saturating_sub(self.bytes) / LOG_KEY;
+        ops.min(bytes + LOG_OPS - 1)
     }
 
     /// The keys that the group touches, in order.

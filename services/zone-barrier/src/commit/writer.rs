@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, watch};
 use zone_ports::store::{Op, Revision, Versioned, WriteSet};
 use zone_ports::{Key, Store, StoreError};
 
-use super::group::{Group, LOG_OPS, Revisions, Verdict};
+use super::group::{Group, Revisions, Verdict};
 use super::log::{self, Kept};
 use super::queue::{Failure, Queue, Request};
 use super::watch::Committed;
@@ -28,6 +28,9 @@ use crate::batch::Precondition;
 /// The first wait between two tries to read back how a group ended; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Most records of the log that one group removes.
+const MOST_PRUNED: usize = 256;
 
 pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
@@ -170,23 +173,10 @@ impl Writer {
     async fn seal(&self, group: &mut Group) -> Result<Sealed, StoreError> {
         let number = Revision(self.number.0 + 1);
         let keys = group.keys();
+        let spare = group.spare();
         let mut ops = std::mem::take(&mut group.ops);
-        let mut kept = self.kept;
-        for _ in 1..LOG_OPS {
-            let full = number.0 - kept.first >= self.options.keep_groups
-                || kept.bytes > self.options.keep_bytes;
-            if !full || kept.first == number.0 {
-                break;
-            }
-            let key = log::key(Revision(kept.first));
-            if let Some(oldest) = self.store.get(&key).await? {
-                kept.bytes = kept.bytes.saturating_sub(oldest.value.len() as u64);
-                ops.push(Op::Delete { key });
-            }
-            kept.first += 1;
-        }
+        let kept = self.prune(number, spare, &mut ops).await?;
         let record = log::encode(self.options.fence, kept, &keys);
-        kept.bytes += record.len() as u64;
         ops.push(Op::Put {
             key: log::key(number),
             value: record.clone(),
@@ -196,12 +186,53 @@ impl Writer {
             fence: self.options.fence,
             ops,
         };
+        let kept = Kept {
+            first: kept.first,
+            bytes: kept.bytes + record.len() as u64,
+        };
         Ok(Sealed {
             set,
             keys,
             kept,
             record,
         })
+    }
+
+    /// Removes the oldest records of the log once it is over its bounds: many at once and seldom,
+    /// because neighbours lie on the same pages. No more than `spare`.
+    async fn prune(
+        &self,
+        number: Revision,
+        spare: usize,
+        ops: &mut Vec<Op>,
+    ) -> Result<Kept, StoreError> {
+        let CommitOptions {
+            keep_groups,
+            keep_bytes,
+            ..
+        } = self.options;
+        let mut kept = self.kept;
+        let over = |kept: Kept, groups: u64, bytes: u64| {
+            kept.first < number.0 && (number.0 - kept.first >= groups || kept.bytes > bytes)
+        };
+        let slack = (
+            keep_groups + keep_groups / 128,
+            keep_bytes + keep_bytes / 64,
+        );
+        if !over(kept, slack.0, slack.1) {
+            return Ok(kept);
+        }
+        let mut room = spare.min(MOST_PRUNED);
+        while room > 0 && over(kept, keep_groups, keep_bytes) {
+            let key = log::key(Revision(kept.first));
+            if let Some(oldest) = self.store.get(&key).await? {
+                kept.bytes = kept.bytes.saturating_sub(oldest.value.len() as u64);
+                ops.push(Op::Delete { key });
+                room -= 1;
+            }
+            kept.first += 1;
+        }
+        Ok(kept)
     }
 
     /// Finds out how a group ended that was not answered with `Ok`.
