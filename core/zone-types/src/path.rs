@@ -157,6 +157,12 @@ impl fmt::Debug for MountPath {
     }
 }
 
+impl std::borrow::Borrow<str> for MountPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl serde::Serialize for MountPath {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
