@@ -5,10 +5,130 @@
 //! * A2. Service code takes a [`Permit`]; only this crate makes one.
 //! * A3. The path that the policy judged is the path that the router serves: both are the one
 //!   [`zone_types::RequestPath`] inside the permit.
+//! * B1. Tokens and accessors appear in storage keys only as HMACs, and no record holds a token's
+//!   text.
+//! * B2. [`Access::forget`] drops every cached value when the zone is sealed.
+//! * S1. A token is created, and a whole tree of tokens is revoked, by one durable batch.
+//!
+//! # Deliberately absent
+//!
+//! No HTTP and no engine. What has to happen when a mount goes away is [`Access::sweep`]'s work:
+//! it removes the mount's keys whatever engine wrote them.
+//!
+//! Start at [`Access::authorize`]; the life of a token is in [`token`].
 
+mod authorize;
+mod error;
+mod expiry;
+mod floor;
 pub mod mount;
+mod mounts;
+pub mod open;
 pub mod permit;
+mod policies;
+mod sweep;
+pub mod token;
 
+pub use authorize::{Ask, Refusal, RefusalKind};
+pub use error::AccessError;
 pub use mount::{Mount, MountConfig, MountKind};
+pub use mounts::NewMount;
 pub use permit::Permit;
+pub use policies::PolicyRecord;
+pub use token::{CreateToken, Created, TokenEntry, TokenId, TokenRecord};
 pub use zone_policy::Operation;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use zone_barrier::Barrier;
+use zone_ports::{Clock, Random};
+use zone_types::Timestamp;
+
+use crate::floor::TimeFloor;
+use crate::mounts::MountTable;
+use crate::policies::PolicyCache;
+use crate::token::TokenStore;
+
+/// The zone's default lease time: 32 days, as in Vault.
+pub const DEFAULT_TTL_SECS: u64 = 32 * 24 * 3600;
+/// The zone's longest lease time: 32 days, as in Vault.
+pub const MAX_TTL_SECS: u64 = 32 * 24 * 3600;
+
+/// The service. Cheap to clone; all clones share one state.
+#[derive(Clone)]
+pub struct Access {
+    barrier: Barrier,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    open: Arc<ArcSwapOption<OpenState>>,
+}
+
+/// What exists only while the zone is unsealed.
+struct OpenState {
+    floor: TimeFloor,
+    mounts: MountTable,
+    policies: PolicyCache,
+    tokens: TokenStore,
+}
+
+impl Access {
+    /// A closed service: everything fails with [`AccessError::Sealed`] until [`Access::load`].
+    pub fn new(barrier: Barrier, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self {
+            barrier,
+            clock,
+            random,
+            open: Arc::default(),
+        }
+    }
+
+    /// Writes what a new zone begins with: salt, `sys/` and `auth/token/` mounts, the default
+    /// policy. Called once, between the two steps of init; a repeated call writes the same things
+    /// again.
+    pub async fn bootstrap(&self) -> Result<(), AccessError> {
+        token::bootstrap(&self.barrier, &*self.random).await?;
+        mounts::bootstrap(&self.barrier, &*self.random).await?;
+        self.load().await?;
+        self.write_default_policy().await
+    }
+
+    /// Opens the service after the barrier was unsealed. Reads a number of records that depends
+    /// on the count of mounts alone.
+    pub async fn load(&self) -> Result<(), AccessError> {
+        let floor = TimeFloor::load(&self.barrier).await?;
+        let mounts = MountTable::load(&self.barrier).await?;
+        let token_mount = mounts
+            .of_kind(MountKind::Token)
+            .ok_or(AccessError::Corrupt)?;
+        let tokens = TokenStore::load(&self.barrier, token_mount).await?;
+        let state = OpenState {
+            floor,
+            mounts,
+            policies: PolicyCache::default(),
+            tokens,
+        };
+        self.open.store(Some(Arc::new(state)));
+        Ok(())
+    }
+
+    /// Drops every cached value (B2).
+    pub fn forget(&self) {
+        self.open.store(None);
+    }
+
+    /// The zone's time: the clock, but never below the latest time that was seen.
+    pub fn now(&self) -> Result<Timestamp, AccessError> {
+        Ok(self.state()?.floor.now(&*self.clock))
+    }
+
+    fn state(&self) -> Result<Arc<OpenState>, AccessError> {
+        self.open.load_full().ok_or(AccessError::Sealed)
+    }
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Access")
+    }
+}

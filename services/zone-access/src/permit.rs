@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use zone_policy::Operation;
+use zone_policy::{Acl, Operation};
 use zone_types::{NamespaceId, RequestPath, Timestamp};
 
 use crate::mount::Mount;
+use crate::token::TokenEntry;
 
-/// Proof that a policy allowed one operation on one path at one instant.
+/// Proof that a policy (or the list of open endpoints) allowed one operation on one path at one
+/// instant.
 ///
 /// Only `zone-access` makes one. It is not `Clone`: one request, one permit.
 pub struct Permit {
@@ -16,6 +18,10 @@ pub struct Permit {
     pub(crate) path: RequestPath,
     pub(crate) operation: Operation,
     pub(crate) now: Timestamp,
+    pub(crate) token: Option<Arc<TokenEntry>>,
+    pub(crate) acl: Option<Arc<Acl>>,
+    pub(crate) sudo: bool,
+    pub(crate) rule: Option<String>,
 }
 
 impl Permit {
@@ -36,7 +42,10 @@ impl Permit {
 
     /// The path below the mount: `data/app` of `secret/data/app`.
     pub fn rest(&self) -> &str {
-        self.path.as_str().get(self.mount.path.as_str().len()..).unwrap_or("")
+        self.path
+            .as_str()
+            .get(self.mount.path.as_str().len()..)
+            .unwrap_or("")
     }
 
     /// What was allowed.
@@ -47,6 +56,25 @@ impl Permit {
     /// The instant of the decision; the service's idea of now.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The caller's token; `None` on an open endpoint.
+    pub fn token(&self) -> Option<&Arc<TokenEntry>> {
+        self.token.as_ref()
+    }
+
+    /// Whether the policies give sudo on this path.
+    pub fn sudo(&self) -> bool {
+        self.sudo
+    }
+
+    /// The policy line that decided, for the audit trail.
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
+    }
+
+    pub(crate) fn acl(&self) -> Option<&Acl> {
+        self.acl.as_deref()
     }
 }
 

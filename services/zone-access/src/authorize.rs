@@ -1,0 +1,230 @@
+//! From a request to a permit, or to a refusal that the audit trail can hold.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use zone_policy::{Acl, Operation};
+use zone_types::{RequestPath, Secret};
+
+use crate::mount::{Mount, MountKind};
+use crate::permit::Permit;
+use crate::token::{TokenEntry, bound_to};
+use crate::{Access, AccessError, OpenState, open};
+
+/// What a caller wants.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// The token that came with the request.
+    pub token: Option<&'a Secret<String>>,
+    /// Where, canonical.
+    pub path: &'a RequestPath,
+    /// What.
+    pub operation: Operation,
+    /// The request's fields, for parameter constraints.
+    pub data: Option<&'a Map<String, Value>>,
+    /// Where the caller is, as the listener (or a trusted proxy) saw it.
+    pub remote: Option<IpAddr>,
+    /// The wrapping time that the caller asked for.
+    pub wrap_ttl: Option<Duration>,
+}
+
+/// Why nothing was permitted.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The kind, which decides the status.
+    pub kind: RefusalKind,
+    /// Who asked, if that is known; for the audit trail.
+    pub token: Option<Arc<TokenEntry>>,
+    /// Why, for the audit trail; names no value.
+    pub reason: String,
+}
+
+/// Kinds of refusals.
+#[derive(Debug)]
+pub enum RefusalKind {
+    /// The zone is sealed.
+    Sealed,
+    /// No token, or one that does not count.
+    NoToken,
+    /// The policies do not allow it.
+    Denied,
+    /// They do, but nothing is mounted there.
+    NoMount,
+    /// Access itself failed.
+    Failed(AccessError),
+}
+
+impl Refusal {
+    fn new(kind: RefusalKind, reason: &str) -> Self {
+        Self {
+            kind,
+            token: None,
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+impl From<AccessError> for Refusal {
+    fn from(error: AccessError) -> Self {
+        let reason = error.to_string();
+        match error {
+            AccessError::Sealed => Self {
+                kind: RefusalKind::Sealed,
+                token: None,
+                reason,
+            },
+            other => Self {
+                kind: RefusalKind::Failed(other),
+                token: None,
+                reason,
+            },
+        }
+    }
+}
+
+impl Access {
+    /// Judges one request. The one way to a [`Permit`] (A2).
+    ///
+    /// Order: open endpoints, then the token (does it count, may it come from here), then the
+    /// policies, then the mount, so that a caller without rights learns nothing about mounts.
+    pub async fn authorize(&self, ask: Ask<'_>) -> Result<Permit, Refusal> {
+        let state = self.state()?;
+        let mount = state.mounts.resolve(ask.path.as_str());
+        if let Some(mount) = &mount {
+            let rest = &ask.path.as_str()[mount.path.as_str().len()..];
+            if open::is_open(mount.kind, rest, ask.operation) {
+                return self.open_permit(&state, mount.clone(), &ask).await;
+            }
+        }
+        let entry = self.caller(&state, &ask).await?;
+        let acl = self.acl_of(&state, &entry).await?;
+        let refuse = |kind, reason: &str| Refusal {
+            token: Some(entry.clone()),
+            ..Refusal::new(kind, reason)
+        };
+        let decision = acl.check(&zone_policy::Ask {
+            path: ask.path,
+            operation: ask.operation,
+            parameters: ask.data,
+            wrap_ttl: ask.wrap_ttl,
+        });
+        if let Some(denial) = decision.denied_because {
+            return Err(refuse(RefusalKind::Denied, &denial.to_string()));
+        }
+        let Some(mount) = mount else {
+            return Err(refuse(RefusalKind::NoMount, "nothing is mounted there"));
+        };
+        let rest = &ask.path.as_str()[mount.path.as_str().len()..];
+        if open::needs_sudo(mount.kind, rest) && !decision.sudo {
+            return Err(refuse(RefusalKind::Denied, "the endpoint needs sudo"));
+        }
+        let rule = decision.rule.map(|rule| rule.to_string());
+        let sudo = decision.sudo;
+        let entry = match self.use_token(&state, entry.clone()).await? {
+            Some(entry) => entry,
+            None => return Err(refuse(RefusalKind::NoToken, "no use of the token is left")),
+        };
+        Ok(Permit {
+            mount,
+            path: ask.path.clone(),
+            operation: ask.operation,
+            now: state.floor.now(&*self.clock),
+            token: Some(entry),
+            acl: Some(acl),
+            sudo,
+            rule,
+        })
+    }
+
+    /// A permit for an open endpoint. A token that came along is looked up (some answers tell a
+    /// caller more if he is known), but a bad one changes nothing.
+    async fn open_permit(
+        &self,
+        state: &OpenState,
+        mount: Arc<Mount>,
+        ask: &Ask<'_>,
+    ) -> Result<Permit, Refusal> {
+        let token = match ask.token {
+            Some(_) => self.caller(state, ask).await.ok(),
+            None => None,
+        };
+        let acl = match &token {
+            Some(entry) => Some(self.acl_of(state, entry).await?),
+            None => None,
+        };
+        Ok(Permit {
+            mount,
+            path: ask.path.clone(),
+            operation: ask.operation,
+            now: state.floor.now(&*self.clock),
+            token,
+            acl,
+            sudo: false,
+            rule: Some("open endpoint".into()),
+        })
+    }
+
+    async fn caller(&self, state: &OpenState, ask: &Ask<'_>) -> Result<Arc<TokenEntry>, Refusal> {
+        let no_token = |reason| Refusal::new(RefusalKind::NoToken, reason);
+        let text = ask
+            .token
+            .ok_or_else(|| no_token("missing client token"))?
+            .expose();
+        if text.is_empty() || text.len() > 256 {
+            return Err(no_token("bad token"));
+        }
+        let id = state.tokens.id_of(text);
+        let now = state.floor.now(&*self.clock);
+        let entry = self
+            .live(state, &id, now)
+            .await?
+            .ok_or_else(|| no_token("bad token"))?;
+        if !bound_to(&entry.record.bound_cidrs, ask.remote) {
+            return Err(Refusal {
+                token: Some(entry),
+                ..no_token("the token is bound to other addresses")
+            });
+        }
+        Ok(entry)
+    }
+
+    /// The compiled policies of a token, kept with it until any policy changes.
+    async fn acl_of(&self, state: &OpenState, entry: &TokenEntry) -> Result<Arc<Acl>, AccessError> {
+        let generation = state.policies.generation();
+        if let Some((of, acl)) = &*entry.compiled.lock()
+            && *of == generation
+        {
+            return Ok(acl.clone());
+        }
+        let acl = self.acl(state, &entry.record.policies).await?;
+        *entry.compiled.lock() = Some((generation, acl.clone()));
+        Ok(acl)
+    }
+
+    /// What the policies of `entry` allow on `path`, as `sys/capabilities` answers.
+    pub async fn capabilities(
+        &self,
+        entry: &TokenEntry,
+        path: &str,
+    ) -> Result<Vec<&'static str>, AccessError> {
+        let state = self.state()?;
+        Ok(self.acl_of(&state, entry).await?.capabilities(path))
+    }
+
+    /// Whether the permit's caller may do anything at or below `mount`.
+    pub fn sees(&self, permit: &Permit, mount: &Mount) -> bool {
+        permit
+            .acl()
+            .is_some_and(|acl| acl.reaches(mount.path.as_str()))
+    }
+
+    /// The mount that holds the tokens.
+    pub fn token_mount(&self) -> Result<Arc<Mount>, AccessError> {
+        self.state()?
+            .mounts
+            .of_kind(MountKind::Token)
+            .ok_or(AccessError::Corrupt)
+    }
+}

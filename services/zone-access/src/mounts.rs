@@ -1,0 +1,278 @@
+//! The mount table: one record for each mount, one compiled table in memory.
+
+use std::collections::BTreeMap;
+use std::ops::Bound::{Included, Unbounded};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use zone_barrier::{Barrier, Batch};
+use zone_ports::{Key, KeyRange, Random, random};
+use zone_types::{MountId, MountPath, NamespaceId, RequestId};
+
+use crate::mount::{Mount, MountConfig, MountKind};
+use crate::permit::Permit;
+use crate::{Access, AccessError};
+
+const PREFIX: &str = "core/mount/";
+pub(crate) const TRASH: &str = "core/mount-trash/";
+/// Mount paths that engines may not take.
+const RESERVED: [&str; 6] = [
+    "sys/",
+    "auth/",
+    "identity/",
+    "cubbyhole/",
+    "audit/",
+    "zone/",
+];
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    v: u8,
+    mount: Mount,
+}
+
+/// What a caller says of a mount that is to be.
+#[derive(Debug, Default)]
+pub struct NewMount {
+    /// Free text.
+    pub description: String,
+    /// Engine options, for KV `version`.
+    pub options: BTreeMap<String, String>,
+    /// What can be tuned.
+    pub config: MountConfig,
+}
+
+type Paths = BTreeMap<MountPath, Arc<Mount>>;
+
+pub(crate) struct MountTable {
+    paths: ArcSwap<Paths>,
+    /// One change at a time, so that two mounts cannot take overlapping paths.
+    changing: Mutex<()>,
+}
+
+impl MountTable {
+    pub(crate) async fn load(barrier: &Barrier) -> Result<Self, AccessError> {
+        let mut paths = Paths::new();
+        let mut range = KeyRange::prefix(PREFIX);
+        loop {
+            let page = barrier.scan(&range, 1000).await?;
+            let Some((last, _)) = page.last() else { break };
+            range = range.after(last);
+            for (_, plain) in &page {
+                let record: Record = serde_json::from_slice(&plain.value)?;
+                paths.insert(record.mount.path.clone(), Arc::new(record.mount));
+            }
+        }
+        Ok(Self {
+            paths: ArcSwap::from_pointee(paths),
+            changing: Mutex::new(()),
+        })
+    }
+
+    /// The mount that serves `path`. Mounts never overlap, so the greatest mount path that is not
+    /// behind `path` is the only candidate.
+    pub(crate) fn resolve(&self, path: &str) -> Option<Arc<Mount>> {
+        let paths = self.paths.load();
+        let (mount_path, mount) = paths
+            .range::<str, _>((Unbounded, Included(path)))
+            .next_back()?;
+        path.starts_with(mount_path.as_str()).then(|| mount.clone())
+    }
+
+    pub(crate) fn of_kind(&self, kind: MountKind) -> Option<Arc<Mount>> {
+        self.paths
+            .load()
+            .values()
+            .find(|mount| mount.kind == kind)
+            .cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Mount>> {
+        self.paths.load().values().cloned().collect()
+    }
+
+    fn replace(&self, change: impl FnOnce(&mut Paths)) {
+        let mut paths = Paths::clone(&self.paths.load());
+        change(&mut paths);
+        self.paths.store(Arc::new(paths));
+    }
+}
+
+/// Writes `sys/` and `auth/token/`, unless they are there already.
+pub(crate) async fn bootstrap(barrier: &Barrier, random: &dyn Random) -> Result<(), AccessError> {
+    let table = MountTable::load(barrier).await?;
+    for (kind, path, description) in [
+        (
+            MountKind::System,
+            "sys/",
+            "system endpoints used for control, policy and debugging",
+        ),
+        (MountKind::Token, "auth/token/", "token based credentials"),
+    ] {
+        if table.of_kind(kind).is_none() {
+            let path = MountPath::parse(path).map_err(|_| AccessError::Corrupt)?;
+            let new = NewMount {
+                description: description.into(),
+                ..NewMount::default()
+            };
+            let mount = make(random, kind, path, new);
+            barrier
+                .commit(Batch::new().put(key(&mount.id)?, encode(&mount)?))
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+impl Access {
+    /// Every mount, by path.
+    pub fn mounts(&self) -> Result<Vec<Arc<Mount>>, AccessError> {
+        Ok(self.state()?.mounts.all())
+    }
+
+    /// The mount that serves `path`, if any.
+    pub fn mount_of(&self, path: &str) -> Result<Option<Arc<Mount>>, AccessError> {
+        Ok(self.state()?.mounts.resolve(path))
+    }
+
+    /// Mounts an engine at `path`.
+    pub async fn enable(
+        &self,
+        _permit: &Permit,
+        kind: MountKind,
+        path: &str,
+        new: NewMount,
+    ) -> Result<Arc<Mount>, AccessError> {
+        let path = engine_path(path)?;
+        let state = self.state()?;
+        let _one_at_a_time = state.mounts.changing.lock().await;
+        if let Some(other) = state
+            .mounts
+            .all()
+            .iter()
+            .find(|mount| mount.path.overlaps(&path))
+        {
+            return Err(AccessError::invalid(format!(
+                "path is already in use at {}",
+                other.path
+            )));
+        }
+        let mount = Arc::new(make(&*self.random, kind, path, new));
+        self.barrier
+            .commit(Batch::new().put(key(&mount.id)?, encode(&mount)?))
+            .await?;
+        state.mounts.replace(|paths| {
+            paths.insert(mount.path.clone(), mount.clone());
+        });
+        Ok(mount)
+    }
+
+    /// Takes the mount at `path` away. Its data is out of reach at once and removed in the
+    /// background (also after a crash). Nothing there: no error, as in Vault.
+    pub async fn disable(&self, _permit: &Permit, path: &str) -> Result<(), AccessError> {
+        let path = engine_path(path)?;
+        let state = self.state()?;
+        let _one_at_a_time = state.mounts.changing.lock().await;
+        let Some(mount) = state.mounts.paths.load().get(&path).cloned() else {
+            return Ok(());
+        };
+        let trash = Key::new(format!("{TRASH}{}/{}", mount.namespace, mount.id))?;
+        self.barrier
+            .commit(Batch::new().delete(key(&mount.id)?).put(trash, "{\"v\":1}"))
+            .await?;
+        state.mounts.replace(|paths| {
+            paths.remove(&path);
+        });
+        Ok(())
+    }
+
+    /// Changes description, options or configuration of the mount at `path`.
+    pub async fn tune(
+        &self,
+        _permit: &Permit,
+        path: &str,
+        change: impl FnOnce(&mut NewMount) + Send,
+    ) -> Result<(), AccessError> {
+        let path =
+            MountPath::parse(path).map_err(|fault| AccessError::invalid(fault.to_string()))?;
+        let state = self.state()?;
+        let _one_at_a_time = state.mounts.changing.lock().await;
+        let found = state.mounts.paths.load().get(&path).cloned();
+        let mut mount = Mount::clone(&*found.ok_or(AccessError::Missing("no mount at that path"))?);
+        let mut new = NewMount {
+            description: mount.description,
+            options: mount.options,
+            config: mount.config,
+        };
+        change(&mut new);
+        check_ttls(&new.config)?;
+        (mount.description, mount.options, mount.config) =
+            (new.description, new.options, new.config);
+        self.barrier
+            .commit(Batch::new().put(key(&mount.id)?, encode(&mount)?))
+            .await?;
+        state.mounts.replace(|paths| {
+            paths.insert(path, Arc::new(mount));
+        });
+        Ok(())
+    }
+}
+
+/// A path that an engine may hang at.
+fn engine_path(text: &str) -> Result<MountPath, AccessError> {
+    let path = MountPath::parse(text).map_err(|fault| AccessError::invalid(fault.to_string()))?;
+    if RESERVED
+        .iter()
+        .any(|reserved| path.as_str().starts_with(reserved))
+    {
+        return Err(AccessError::invalid(format!("the path {path} is reserved")));
+    }
+    if path.as_str().contains(['*', '+', '{', '}']) {
+        return Err(AccessError::invalid(
+            "a mount path has no '*', '+', '{' or '}'",
+        ));
+    }
+    Ok(path)
+}
+
+fn check_ttls(config: &MountConfig) -> Result<(), AccessError> {
+    let max = if config.max_lease_ttl == 0 {
+        crate::MAX_TTL_SECS
+    } else {
+        config.max_lease_ttl
+    };
+    if config.default_lease_ttl > max {
+        return Err(AccessError::invalid(
+            "default_lease_ttl must not exceed max_lease_ttl",
+        ));
+    }
+    Ok(())
+}
+
+fn make(random: &dyn Random, kind: MountKind, path: MountPath, new: NewMount) -> Mount {
+    let suffix = hex::encode(random::bytes::<4>(random));
+    Mount {
+        namespace: NamespaceId::root(),
+        id: MountId::from_random(random::bytes(random)),
+        path,
+        kind,
+        accessor: format!("{}_{suffix}", kind.as_str()),
+        uuid: RequestId::from_random(random::bytes(random)).to_string(),
+        description: new.description,
+        options: new.options,
+        config: new.config,
+    }
+}
+
+fn key(id: &MountId) -> Result<Key, AccessError> {
+    Ok(Key::new(format!("{PREFIX}{id}"))?)
+}
+
+fn encode(mount: &Mount) -> Result<Vec<u8>, AccessError> {
+    Ok(serde_json::to_vec(&Record {
+        v: 1,
+        mount: mount.clone(),
+    })?)
+}

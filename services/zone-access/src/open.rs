@@ -1,0 +1,102 @@
+//! The one golden list of endpoints that need no token (A2), and of those that need sudo.
+//!
+//! `*` at the end matches any rest, `+` one segment, as in policies.
+
+use zone_policy::Operation;
+
+use crate::mount::MountKind;
+
+/// Open endpoints below each mount of a kind. Reads only, but for the seal endpoints, which the
+/// face serves before there is a mount table and which therefore do not stand here.
+pub const OPEN: &[(MountKind, &[&str])] = &[
+    (
+        MountKind::Pki,
+        &[
+            "ca",
+            "ca/pem",
+            "ca_chain",
+            "cert/+",
+            "cert/+/raw",
+            "cert/+/raw/pem",
+            "crl",
+            "crl/pem",
+            "crl/chain",
+            "crl/shard/+",
+            "issuer/+/der",
+            "issuer/+/pem",
+            "issuer/+/json",
+            "issuer/+/crl",
+            "issuer/+/crl/der",
+            "issuer/+/crl/pem",
+        ],
+    ),
+    (
+        MountKind::System,
+        &["internal/ui/mounts", "internal/ui/mounts/*"],
+    ),
+];
+
+/// Endpoints that need sudo on top of their capability, as in Vault.
+pub const SUDO: &[(MountKind, &[&str])] = &[
+    (
+        MountKind::System,
+        &[
+            "audit", "audit/*", "rotate", "seal", "raw", "raw/*", "remount",
+        ],
+    ),
+    (
+        MountKind::Token,
+        &["accessors", "accessors/", "create-orphan", "revoke-orphan"],
+    ),
+];
+
+/// Whether `rest` below a mount of `kind` may be asked for without a token.
+pub fn is_open(kind: MountKind, rest: &str, operation: Operation) -> bool {
+    operation == Operation::Read && listed(OPEN, kind, rest)
+}
+
+/// Whether `rest` below a mount of `kind` needs sudo.
+pub fn needs_sudo(kind: MountKind, rest: &str) -> bool {
+    listed(SUDO, kind, rest)
+}
+
+fn listed(table: &[(MountKind, &[&str])], kind: MountKind, rest: &str) -> bool {
+    table
+        .iter()
+        .filter(|(of, _)| *of == kind)
+        .flat_map(|(_, patterns)| patterns.iter())
+        .any(|pattern| matches(pattern, rest))
+}
+
+fn matches(pattern: &str, rest: &str) -> bool {
+    if let Some(prefix) = pattern.strip_suffix('*') {
+        return rest.starts_with(prefix);
+    }
+    let (mut left, mut right) = (pattern.split('/'), rest.split('/'));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (Some("+"), Some(segment)) if !segment.is_empty() => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a2_open_list_is_read_only_and_exact() {
+        assert!(is_open(MountKind::Pki, "ca/pem", Operation::Read));
+        assert!(is_open(MountKind::Pki, "cert/aa-bb", Operation::Read));
+        assert!(!is_open(MountKind::Pki, "cert/", Operation::Read));
+        assert!(!is_open(MountKind::Pki, "certs", Operation::Read));
+        assert!(!is_open(MountKind::Pki, "ca/pem", Operation::Update));
+        assert!(!is_open(MountKind::Pki, "ca/pem/x", Operation::Read));
+        assert!(!is_open(MountKind::Kv, "ca", Operation::Read));
+        assert!(needs_sudo(MountKind::System, "audit/file"));
+        assert!(!needs_sudo(MountKind::System, "audit-hash/file"));
+    }
+}
