@@ -3,12 +3,16 @@
 //!
 //! Nothing here is for production: `bin` and `backends` must not depend on it.
 
+#![expect(clippy::unwrap_used, reason = "the whole crate is tests")]
+
 pub mod clock;
+pub mod lab;
 pub mod mem_store;
 pub mod memory;
 pub mod random;
 
 pub use clock::FakeClock;
+pub use lab::Lab;
 pub use mem_store::{Fault, MemStore};
 pub use memory::PlainMemory;
 pub use random::SeededRandom;
