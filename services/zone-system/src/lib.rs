@@ -1,1 +1,157 @@
-//! Init, seal, rotation, audit configuration.
+//! What runs the zone as a whole: init, unseal, seal, key rotation, audit devices.
+//!
+//! Stands above `zone-access` and knows the services only as [`SealListener`]s.
+//!
+//! # Invariants
+//!
+//! * B2. While sealed every service is closed; sealing drops keys and caches.
+//! * A1. From init on one built-in audit device exists; the last device cannot be removed.
+//! * Init is two steps with one deciding record at the end: a crash before it leaves a zone that
+//!   can be initialised again.
+
+mod audit;
+mod init;
+mod seal;
+
+pub use audit::{AuditDevice, AuditPlaces, OpenAudit};
+pub use init::{InitOptions, Initialised};
+pub use seal::SealStatus;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+use zone_access::Access;
+use zone_audit::{Broker, ChainHead};
+use zone_barrier::Barrier;
+use zone_ports::{Clock, Random, Recipients};
+
+/// Told when the zone opens and closes.
+#[async_trait]
+pub trait SealListener: Send + Sync {
+    /// The zone was unsealed: take up what a crash or a seal interrupted.
+    async fn opened(&self);
+    /// The zone was sealed: drop every cached value.
+    fn closed(&self);
+}
+
+/// The service.
+pub struct System {
+    barrier: Barrier,
+    access: Access,
+    broker: Arc<Broker>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    recipients: Arc<dyn Recipients>,
+    places: AuditPlaces,
+    listeners: Vec<Arc<dyn SealListener>>,
+    /// One init, unseal or seal at a time.
+    turning: Mutex<()>,
+    /// Every service is ready.
+    open: AtomicBool,
+    /// The ends of the audit chains as they are stored.
+    remembered: Mutex<HashMap<String, ChainHead>>,
+}
+
+/// What [`System`] is made of.
+pub struct Parts {
+    /// The barrier, sealed or not yet initialised.
+    pub barrier: Barrier,
+    /// Access over the same barrier.
+    pub access: Access,
+    /// The audit broker.
+    pub broker: Arc<Broker>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The generator.
+    pub random: Arc<dyn Random>,
+    /// Who encrypts shares to people's keys.
+    pub recipients: Arc<dyn Recipients>,
+    /// Where audit files may be.
+    pub places: AuditPlaces,
+    /// Services with caches.
+    pub listeners: Vec<Arc<dyn SealListener>>,
+}
+
+impl System {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            barrier,
+            access,
+            broker,
+            clock,
+            random,
+            recipients,
+            places,
+            listeners,
+        } = parts;
+        Self {
+            barrier,
+            access,
+            broker,
+            clock,
+            random,
+            recipients,
+            places,
+            listeners,
+            turning: Mutex::new(()),
+            open: AtomicBool::new(false),
+            remembered: Mutex::default(),
+        }
+    }
+
+    /// Mounts, policies and tokens.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The audit broker.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+}
+
+impl std::fmt::Debug for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("System")
+    }
+}
+
+/// Why the system refused, sorted by what the caller can do. Fit for the client; no values.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SystemError {
+    /// The request is wrong; the text names the field and the rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// The zone is sealed.
+    #[error("the zone is sealed")]
+    Sealed,
+    /// The zone was initialised before.
+    #[error("Vault is already initialized")]
+    AlreadyInitialised,
+    /// The zone was not initialised yet.
+    #[error("Vault is not initialized")]
+    NotInitialised,
+    /// A key could not be made or read.
+    #[error("a key could not be made or read")]
+    Key,
+    /// A record of this crate is not what this crate wrote.
+    #[error("a system record is corrupt")]
+    Corrupt,
+    /// The file of an audit device cannot be used.
+    #[error("the audit file was refused")]
+    Sink(#[source] zone_ports::audit::AuditSinkError),
+    /// An audit device failed.
+    #[error("the audit device failed")]
+    Audit(#[source] zone_audit::AuditError),
+    /// Access failed.
+    #[error(transparent)]
+    Access(#[from] zone_access::AccessError),
+    /// The barrier or its store failed.
+    #[error("storage failed")]
+    Barrier(#[source] zone_barrier::BarrierError),
+}

@@ -1,0 +1,342 @@
+//! Audit devices: their records behind the barrier, their start at unseal, their end at seal.
+//!
+//! A device's keys are drawn when it is enabled and never leave the barrier. The last line that a
+//! device wrote is remembered there too, so that a file that somebody cut at its end is found out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use zone_access::Permit;
+use zone_audit::{AuditError, ChainHead, Device, DeviceConfig, DeviceKeys, Durability};
+use zone_barrier::Batch;
+use zone_crypto::sign::{KeyType, PrivateKey};
+use zone_ports::audit::{AuditSink, AuditSinkError};
+use zone_ports::{Key, KeyRange, random};
+use zone_types::Secret;
+
+use crate::{System, SystemError};
+
+const RECORD: &str = "core/audit/";
+const HEAD: &str = "core/audit-head/";
+/// The device that init makes.
+pub(crate) const BUILT_IN: &str = "file";
+/// Devices of a zone.
+const MOST: usize = 16;
+
+/// Opens the file of a device, if its place is allowed.
+pub type OpenAudit = Arc<dyn Fn(&Path) -> Result<Box<dyn AuditSink>, AuditSinkError> + Send + Sync>;
+
+/// Where audit files may be, and how they are written.
+#[derive(Clone)]
+pub struct AuditPlaces {
+    /// Opens a file in one of the allowed directories, and no other.
+    pub open: OpenAudit,
+    /// The file of the device that init makes.
+    pub built_in: PathBuf,
+    /// The name of this head, for epoch lines.
+    pub head: String,
+    /// When lines go to stable storage.
+    pub durability: Durability,
+    /// A file is rotated once it has this many bytes; `None`: never by size.
+    pub rotate_bytes: Option<u64>,
+}
+
+/// A device, as `sys/audit` shows it.
+#[derive(Clone, Debug)]
+pub struct AuditDevice {
+    /// Its name.
+    pub path: String,
+    /// Free text.
+    pub description: String,
+    /// Its file.
+    pub file_path: String,
+    /// The key that verifies its checkpoints, SPKI in base64.
+    pub public_key: String,
+}
+
+#[derive(Serialize, Deserialize, zeroize::ZeroizeOnDrop)]
+struct Record {
+    v: u8,
+    name: String,
+    description: String,
+    file_path: String,
+    /// HMAC key, hex.
+    hmac: String,
+    /// Ed25519 key, PKCS#8 in base64.
+    signer: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadRecord {
+    v: u8,
+    head: ChainHead,
+}
+
+impl Record {
+    fn draw(
+        random: &dyn zone_ports::Random,
+        name: &str,
+        file: &str,
+        description: &str,
+    ) -> Result<Self, SystemError> {
+        let signer = PrivateKey::generate(KeyType::Ed25519).map_err(|_| SystemError::Key)?;
+        let signer = signer.to_pkcs8_der().map_err(|_| SystemError::Key)?;
+        let hmac = Secret::new(random::bytes::<32>(random));
+        Ok(Self {
+            v: 1,
+            name: name.to_owned(),
+            description: description.to_owned(),
+            file_path: file.to_owned(),
+            hmac: hex::encode(hmac.expose()),
+            signer: STANDARD.encode(signer.expose()),
+        })
+    }
+
+    fn signer(&self) -> Result<PrivateKey, SystemError> {
+        let der = STANDARD
+            .decode(&self.signer)
+            .map_err(|_| SystemError::Key)?;
+        PrivateKey::from_pkcs8_der(Secret::new(der).expose()).map_err(|_| SystemError::Key)
+    }
+
+    fn keys(&self) -> Result<DeviceKeys, SystemError> {
+        let mut hmac = [0; 32];
+        hex::decode_to_slice(&self.hmac, &mut hmac).map_err(|_| SystemError::Key)?;
+        Ok(DeviceKeys {
+            hmac: Secret::new(hmac),
+            signer: self.signer()?,
+        })
+    }
+}
+
+impl System {
+    /// Every device.
+    pub async fn audit_devices(&self, _permit: &Permit) -> Result<Vec<AuditDevice>, SystemError> {
+        let show = |record: &Record| {
+            Ok(AuditDevice {
+                path: record.name.clone(),
+                description: record.description.clone(),
+                file_path: record.file_path.clone(),
+                public_key: STANDARD.encode(record.signer()?.public_key_spki_der()),
+            })
+        };
+        self.device_records().await?.iter().map(show).collect()
+    }
+
+    /// Adds a device that writes to `file`.
+    ///
+    /// # Errors
+    ///
+    /// [`SystemError::Invalid`] if the name is taken, or the file is in a place that is not
+    /// allowed, or is another device's.
+    pub async fn enable_audit(
+        &self,
+        _permit: &Permit,
+        name: &str,
+        file: &str,
+        description: &str,
+    ) -> Result<(), SystemError> {
+        let _one = self.turning.lock().await;
+        let records = self.device_records().await?;
+        check_new(&records, name, file, description)?;
+        let record = Record::draw(&*self.random, name, file, description)?;
+        let device = self.start(&record).await.map_err(|error| refused(&error))?;
+        self.store_device(&record).await?;
+        self.broker.add(device).map_err(SystemError::Audit)
+    }
+
+    /// Removes a device; its file stays. One that is not there: no error, as in Vault.
+    pub async fn disable_audit(&self, _permit: &Permit, name: &str) -> Result<(), SystemError> {
+        let _one = self.turning.lock().await;
+        let records = self.device_records().await?;
+        if !records.iter().any(|record| record.name == name) {
+            return Ok(());
+        }
+        match self.broker.remove(name).await {
+            Err(AuditError::LastDevice) => {
+                return Err(SystemError::Invalid(
+                    "the last working audit device cannot be removed; enable another one first"
+                        .into(),
+                ));
+            }
+            Err(error) => {
+                tracing::warn!(device = name, %error, "the audit device did not close well")
+            }
+            Ok(()) => {}
+        }
+        let batch = Batch::new()
+            .delete(key(RECORD, name)?)
+            .delete(key(HEAD, name)?);
+        self.barrier.commit(batch).await?;
+        Ok(())
+    }
+
+    /// The HMAC of `input` under the key of a device: what stands in its lines for that value.
+    pub fn audit_hash(
+        &self,
+        _permit: &Permit,
+        name: &str,
+        input: &str,
+    ) -> Result<Option<String>, SystemError> {
+        Ok(self
+            .broker
+            .device(name.trim_end_matches('/'))
+            .map(|device| device.hash(input)))
+    }
+
+    /// Writes the record of the device that every zone begins with.
+    pub(crate) async fn store_built_in(&self) -> Result<(), SystemError> {
+        let file = self.places.built_in.to_string_lossy().into_owned();
+        let record = Record::draw(
+            &*self.random,
+            BUILT_IN,
+            &file,
+            "built in: every zone has one",
+        )?;
+        self.store_device(&record).await
+    }
+
+    /// Starts each device that does not run. One that cannot start is logged and tried again by
+    /// the background work; until one runs, no request is served (A1).
+    pub(crate) async fn start_devices(&self) -> Result<(), SystemError> {
+        for record in self.device_records().await? {
+            if self.broker.device(&record.name).is_some() {
+                continue;
+            }
+            match self.start(&record).await {
+                Ok(device) => self.broker.add(device).map_err(SystemError::Audit)?,
+                Err(error) => {
+                    tracing::error!(
+                        device = record.name,
+                        error = chain(&error),
+                        "audit device failed"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the last line of each device, if it moved on since.
+    pub(crate) async fn remember_heads(&self) -> Result<(), SystemError> {
+        let heads = self.broker.list().into_iter();
+        self.store_heads(heads.map(|device| (device.name, device.head)).collect())
+            .await
+    }
+
+    pub(crate) async fn store_heads(
+        &self,
+        heads: Vec<(String, Option<ChainHead>)>,
+    ) -> Result<(), SystemError> {
+        let mut batch = Batch::new();
+        let mut any = false;
+        let mut remembered = self.remembered.lock().await;
+        for (name, head) in heads {
+            let Some(head) = head else { continue };
+            if remembered.insert(name.clone(), head) != Some(head) {
+                batch = batch.put(key(HEAD, &name)?, encode(&HeadRecord { v: 1, head })?);
+                any = true;
+            }
+        }
+        if any {
+            self.barrier.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, record: &Record) -> Result<Arc<Device>, SystemError> {
+        let remembered = match self.barrier.get(&key(HEAD, &record.name)?).await? {
+            Some(plain) => Some(decode::<HeadRecord>(&plain.value)?.head),
+            None => None,
+        };
+        let config = DeviceConfig {
+            name: record.name.clone(),
+            zone: self.barrier.seal_status("").await?.zone,
+            head: self.places.head.clone(),
+            hmac_accessor: true,
+            durability: self.places.durability,
+            rotate_bytes: self.places.rotate_bytes,
+            remembered,
+            counts: true,
+        };
+        let sink = (self.places.open)(Path::new(&record.file_path)).map_err(SystemError::Sink)?;
+        let barrier = self.barrier.clone();
+        let revision = Arc::new(move || barrier.last_revision().0);
+        Device::start(config, record.keys()?, sink, self.clock.clone(), revision)
+            .await
+            .map_err(SystemError::Audit)
+    }
+
+    async fn store_device(&self, record: &Record) -> Result<(), SystemError> {
+        let batch = Batch::new().put(key(RECORD, &record.name)?, encode(record)?);
+        self.barrier.commit(batch).await?;
+        Ok(())
+    }
+
+    async fn device_records(&self) -> Result<Vec<Record>, SystemError> {
+        let pairs = self
+            .barrier
+            .scan(&KeyRange::prefix(RECORD), MOST + 1)
+            .await?;
+        pairs
+            .iter()
+            .map(|(_, plain)| decode(&plain.value))
+            .collect()
+    }
+}
+
+fn check_new(records: &[Record], name: &str, file: &str, text: &str) -> Result<(), SystemError> {
+    let fits = |c: u8| c.is_ascii_alphanumeric() || b"-_".contains(&c);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+        return invalid("the name of an audit device has 1 to 64 letters, digits, '-' and '_'");
+    }
+    if text.len() > 1024 {
+        return invalid("field 'description': at most 1024 bytes");
+    }
+    if !Path::new(file).is_absolute() {
+        return invalid("field 'file_path': give an absolute path");
+    }
+    if records.iter().any(|record| record.name == name) {
+        return invalid("path already in use");
+    }
+    if records.len() >= MOST {
+        return invalid("there are 16 audit devices already");
+    }
+    Ok(())
+}
+
+fn invalid<T>(text: &str) -> Result<T, SystemError> {
+    Err(SystemError::Invalid(text.to_owned()))
+}
+
+/// A device that cannot start is the fault of the path that was given.
+fn refused(error: &SystemError) -> SystemError {
+    match error {
+        SystemError::Audit(_) | SystemError::Sink(_) => SystemError::Invalid(chain(error)),
+        _ => SystemError::Key,
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+fn key(prefix: &str, name: &str) -> Result<Key, SystemError> {
+    Key::new(format!("{prefix}{name}"))
+        .map_err(|_| SystemError::Invalid("the name is too long".into()))
+}
+
+fn encode(record: &impl Serialize) -> Result<Vec<u8>, SystemError> {
+    serde_json::to_vec(record).map_err(|_| SystemError::Corrupt)
+}
+
+fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, SystemError> {
+    serde_json::from_slice(bytes).map_err(|_| SystemError::Corrupt)
+}
