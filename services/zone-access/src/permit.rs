@@ -73,7 +73,8 @@ impl Permit {
         self.rule.as_deref()
     }
 
-    pub(crate) fn acl(&self) -> Option<&Acl> {
+    /// The caller's policies; `None` on an open endpoint without a token.
+    pub fn acl(&self) -> Option<&Acl> {
         self.acl.as_deref()
     }
 }
