@@ -11,9 +11,11 @@ use der::{DateTime, Encode};
 use x509_cert::time::Time;
 use zone_types::Timestamp;
 
-pub(crate) const INTEGER: u8 = 0x02;
+use crate::build::BuildFault;
+
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const EXPLICIT_0: u8 = 0xa0;
 
 /// `tag` and the length of `parts` together, then `parts`.
 pub(crate) fn wrap(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -49,7 +51,14 @@ pub(crate) fn signed(body: &[u8], algorithm: &[u8], signature: &[u8]) -> Vec<u8>
 /// `None` before 1970.
 pub(crate) fn time(at: Timestamp) -> Option<Time> {
     let secs = u64::try_from(at.secs()).ok()?;
-    DateTime::from_unix_duration(Duration::from_secs(secs)).ok().map(Time::from)
+    DateTime::from_unix_duration(Duration::from_secs(secs))
+        .ok()
+        .map(Time::from)
+}
+
+/// As [`time`], for plans.
+pub(crate) fn time_or_fault(at: Timestamp) -> Result<Time, BuildFault> {
+    time(at).ok_or(BuildFault::Plan("an instant lies before 1970"))
 }
 
 /// The instant of a certificate's time; saturates in the year 2262.

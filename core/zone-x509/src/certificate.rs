@@ -18,6 +18,7 @@ use x509_cert::time::Time;
 use zone_crypto::sign::{KeyFault, PublicKey, SignatureScheme};
 use zone_types::Timestamp;
 
+use crate::constraints::NameConstraints;
 use crate::names::{AltName, Subject};
 use crate::usage::{KeyUsage, Purpose};
 use crate::{Oid, Serial, asn1, pem};
@@ -97,9 +98,14 @@ impl<'a> Signed<'a> {
             let body = r.tlv_bytes()?;
             let algorithm = r.tlv_bytes()?;
             let signature: BitStringRef<'a> = r.decode()?;
-            let signature =
-                signature.as_bytes().ok_or_else(|| der::Error::from(der::ErrorKind::Failed))?;
-            Ok::<_, der::Error>(Self { body, algorithm, signature })
+            let signature = signature
+                .as_bytes()
+                .ok_or_else(|| der::Error::from(der::ErrorKind::Failed))?;
+            Ok::<_, der::Error>(Self {
+                body,
+                algorithm,
+                signature,
+            })
         })?;
         reader.finish()?;
         Ok(parts)
@@ -134,8 +140,14 @@ impl Certificate {
         if body.signature.to_der()? != signed.algorithm {
             return Err(ParseFault::Profile("the two signature algorithms differ"));
         }
-        let serial = Serial::from_der_content(body.serial.value())
-            .map_err(|_| ParseFault::Profile("the serial is not positive or over 20 octets"))?;
+        // Defaults that were written out, for one.
+        if body.to_der()? != signed.body {
+            return Err(ParseFault::Profile("not in the one form that DER allows"));
+        }
+        let serial = Serial::from_der(body.serial)?;
+        if body.extensions.as_ref().is_some_and(Vec::is_empty) {
+            return Err(ParseFault::Profile("the list of extensions is empty"));
+        }
         let extensions = body.extensions.unwrap_or_default();
         if repeats(&extensions) {
             return Err(ParseFault::Profile("an extension occurs twice"));
@@ -163,12 +175,17 @@ impl Certificate {
     /// Reads the first `CERTIFICATE` block of a PEM text.
     pub fn from_pem(text: &str) -> Result<Self, ParseFault> {
         let all = Self::all_from_pem(text)?;
-        all.into_iter().next().ok_or(ParseFault::Pem { label: pem::CERTIFICATE })
+        all.into_iter().next().ok_or(ParseFault::Pem {
+            label: pem::CERTIFICATE,
+        })
     }
 
     /// Reads each `CERTIFICATE` block of a PEM text; other blocks are passed over.
     pub fn all_from_pem(text: &str) -> Result<Vec<Self>, ParseFault> {
-        pem::blocks(text, pem::CERTIFICATE)?.iter().map(|der| Self::from_der(der)).collect()
+        pem::blocks(text, pem::CERTIFICATE)?
+            .iter()
+            .map(|der| Self::from_der(der))
+            .collect()
     }
 
     /// The whole certificate.
@@ -249,24 +266,53 @@ impl Certificate {
 
     /// The key usages; `None` if the extension is absent, which allows all.
     pub fn key_usage(&self) -> Option<KeyUsage> {
-        self.extension::<ext::KeyUsage>().map(|usage| KeyUsage::from_extension(&usage))
+        self.extension::<ext::KeyUsage>()
+            .map(|usage| KeyUsage::from_extension(&usage))
     }
 
     /// The purposes; empty if the extension is absent, which allows all.
     pub fn purposes(&self) -> Vec<Purpose> {
         let usage = self.extension::<ext::ExtendedKeyUsage>();
-        usage.map(|usage| usage.0.into_iter().map(Purpose::from).collect()).unwrap_or_default()
+        usage
+            .map(|usage| usage.0.into_iter().map(Purpose::from).collect())
+            .unwrap_or_default()
     }
 
     /// The alternative names of the kinds that [`AltName`] has.
     pub fn alternative_names(&self) -> Vec<AltName> {
         let names = self.extension::<ext::SubjectAltName>();
-        names.iter().flat_map(|n| n.0.iter()).filter_map(AltName::from_general_name).collect()
+        names
+            .iter()
+            .flat_map(|n| n.0.iter())
+            .filter_map(AltName::from_general_name)
+            .collect()
+    }
+
+    /// The name constraints; empty if the extension is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseFault::Profile`] for constraints that cannot be judged here: of another kind than
+    /// [`crate::Subtree`] has, or malformed.
+    pub fn name_constraints(&self) -> Result<NameConstraints, ParseFault> {
+        let is_there = self
+            .extensions
+            .iter()
+            .any(|e| e.extn_id == ext::NameConstraints::OID);
+        let found = self.extension::<ext::NameConstraints>();
+        match found.as_ref().map(NameConstraints::from_extension) {
+            None if !is_there => Ok(NameConstraints::default()),
+            Some(Some(constraints)) => Ok(constraints),
+            _ => Err(ParseFault::Profile(
+                "name constraints of a kind that is not supported",
+            )),
+        }
     }
 
     /// The subject key identifier, if there is one.
     pub fn key_id(&self) -> Option<Vec<u8>> {
-        self.extension::<ext::SubjectKeyIdentifier>().map(|id| id.0.as_bytes().to_vec())
+        self.extension::<ext::SubjectKeyIdentifier>()
+            .map(|id| id.0.as_bytes().to_vec())
     }
 
     /// The authority's key identifier, if there is one.
@@ -278,13 +324,18 @@ impl Certificate {
     /// URIs of the CRL distribution points.
     pub fn crl_distribution_points(&self) -> Vec<String> {
         let points = self.extension::<ext::CrlDistributionPoints>();
-        points.iter().flat_map(|p| p.0.iter()).flat_map(crate::crl::point_uris).collect()
+        points
+            .iter()
+            .flat_map(|p| p.0.iter())
+            .flat_map(crate::crl::point_uris)
+            .collect()
     }
 
     /// Whether `key` made the signature.
     pub fn signed_by(&self, key: &PublicKey) -> bool {
         self.scheme.is_some_and(|scheme| {
-            key.verify(scheme, &self.der[self.body.clone()], &self.signature).is_ok()
+            key.verify(scheme, &self.der[self.body.clone()], &self.signature)
+                .is_ok()
         })
     }
 
@@ -329,13 +380,16 @@ pub(crate) fn name_text(der: &[u8]) -> String {
 }
 
 pub(crate) fn find<T: for<'a> Decode<'a>>(extensions: &[Extension], oid: Oid) -> Option<T> {
-    let found = extensions.iter().find(|extension| extension.extn_id == oid)?;
+    let found = extensions
+        .iter()
+        .find(|extension| extension.extn_id == oid)?;
     T::from_der(found.extn_value.as_bytes()).ok()
 }
 
 pub(crate) fn repeats(extensions: &[Extension]) -> bool {
-    extensions
-        .iter()
-        .enumerate()
-        .any(|(i, e)| extensions[..i].iter().any(|other| other.extn_id == e.extn_id))
+    extensions.iter().enumerate().any(|(i, e)| {
+        extensions[..i]
+            .iter()
+            .any(|other| other.extn_id == e.extn_id)
+    })
 }

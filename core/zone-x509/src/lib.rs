@@ -10,20 +10,26 @@
 //! request other than the extensions that are asked for.
 
 mod asn1;
+mod build;
 mod certificate;
+mod constraints;
 mod crl;
+mod fuzz;
 mod names;
 mod pem;
+mod request;
 mod serial;
 mod usage;
 
 /// An object identifier.
 pub use der::asn1::ObjectIdentifier as Oid;
 
+pub use build::{BuildFault, CertificatePlan, Kind};
 pub use certificate::{Certificate, MAX_OBJECT, ParseFault, key_id};
-pub use names::{
-    AltName, NameConstraints, Subject, Subtree, dns_name, is_dns_name, is_email, is_plain_text,
-    is_uri,
-};
+pub use constraints::{NameConstraints, Subtree};
+pub use crl::{Crl, CrlEntry, CrlPlan, MAX_CRL, crl_pem};
+pub use fuzz::{fuzz_certificate, fuzz_crl, fuzz_csr};
+pub use names::{AltName, Subject, dns_name, is_dns_name, is_email, is_plain_text, is_uri};
+pub use request::Request;
 pub use serial::{Serial, SerialFault, colon_hex};
 pub use usage::{KeyUsage, Purpose};

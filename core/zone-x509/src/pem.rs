@@ -7,6 +7,8 @@ use crate::certificate::{MAX_OBJECT, ParseFault};
 pub(crate) const CERTIFICATE: &str = "CERTIFICATE";
 pub(crate) const CRL: &str = "X509 CRL";
 pub(crate) const REQUEST: &str = "CERTIFICATE REQUEST";
+/// What older tools write (RFC 7468 section 7).
+pub(crate) const NEW_REQUEST: &str = "NEW CERTIFICATE REQUEST";
 
 /// Most blocks of one label that are read out of one text.
 const MAX_BLOCKS: usize = 1024;
@@ -29,7 +31,10 @@ pub(crate) fn blocks_within(
     label: &'static str,
     limit: usize,
 ) -> Result<Vec<Vec<u8>>, ParseFault> {
-    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let (begin, end) = (
+        format!("-----BEGIN {label}-----"),
+        format!("-----END {label}-----"),
+    );
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(from) = rest.find(&begin) {
@@ -41,8 +46,8 @@ pub(crate) fn blocks_within(
         if found.len() == MAX_BLOCKS {
             return Err(ParseFault::Profile("more than 1024 PEM blocks"));
         }
-        let (_, der) = der::pem::decode_vec(tail[..to].as_bytes())
-            .map_err(|_| ParseFault::Pem { label })?;
+        let (_, der) =
+            der::pem::decode_vec(tail[..to].as_bytes()).map_err(|_| ParseFault::Pem { label })?;
         found.push(der);
         rest = &tail[to..];
     }
@@ -57,7 +62,10 @@ mod tests {
     fn blocks_are_found_between_other_text() {
         let one = encode(CERTIFICATE, &[1, 2, 3]);
         let text = format!("Bag Attributes\n{one}junk\n{}{one}", encode(CRL, &[9]));
-        assert_eq!(blocks(&text, CERTIFICATE).unwrap(), [vec![1, 2, 3], vec![1, 2, 3]]);
+        assert_eq!(
+            blocks(&text, CERTIFICATE).unwrap(),
+            [vec![1, 2, 3], vec![1, 2, 3]]
+        );
         assert_eq!(blocks(&text.replace('\n', "\r\n"), CRL).unwrap(), [vec![9]]);
         assert!(blocks("-----BEGIN CERTIFICATE-----\nAAAA", CERTIFICATE).is_err());
     }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use der::asn1::{AnyRef, UintRef};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::certificate::ParseFault;
 
 /// A certificate's serial number.
 ///
@@ -61,12 +64,13 @@ impl Serial {
         sign.into_iter().chain(self.0.iter().copied()).collect()
     }
 
-    /// From the content of a DER `INTEGER`.
-    pub(crate) fn from_der_content(content: &[u8]) -> Result<Self, SerialFault> {
-        match content {
-            [first, ..] if *first >= 0x80 => Err(SerialFault),
-            _ => Self::from_bytes(content),
-        }
+    /// From a DER `INTEGER`, minimal and above zero.
+    pub(crate) fn from_der(integer: AnyRef<'_>) -> Result<Self, ParseFault> {
+        let fault = ParseFault::Profile("a serial is not positive or over 20 octets");
+        let number = integer
+            .decode_as::<UintRef<'_>>()
+            .map_err(|_| fault.clone())?;
+        Self::from_bytes(number.as_bytes()).map_err(|_| fault)
     }
 
     /// The magnitude, big-endian, without leading zeros.
@@ -124,6 +128,8 @@ impl<'de> Deserialize<'de> for Serial {
 
 #[cfg(test)]
 mod tests {
+    use der::Tag;
+
     use super::*;
 
     #[test]
@@ -148,11 +154,17 @@ mod tests {
     #[test]
     fn refuses_what_is_no_serial() {
         let too_long = "ff".repeat(20);
-        for text in ["", "00", "0", "zz", "a:b", "aa:bb-cc", "aa:", ":aa", "aa bb", &too_long] {
+        for text in [
+            "", "00", "0", "zz", "a:b", "aa:bb-cc", "aa:", ":aa", "aa bb", &too_long,
+        ] {
             assert_eq!(Serial::parse(text), Err(SerialFault), "{text}");
         }
         assert!(Serial::parse(&"7f".repeat(20)).is_ok());
-        assert!(Serial::from_der_content(&[0x80]).is_err());
-        assert!(Serial::from_der_content(&[0x00, 0x80]).is_ok());
+        let read = |content: &[u8]| Serial::from_der(AnyRef::new(Tag::Integer, content).unwrap());
+        for content in [&[0x80][..], &[0x00], &[0x00, 0x01], &[], &[0x01; 21]] {
+            assert!(read(content).is_err(), "{content:?}");
+        }
+        assert!(read(&[0x00, 0x80]).is_ok());
+        assert!(Serial::from_der(AnyRef::new(Tag::OctetString, &[1]).unwrap()).is_err());
     }
 }

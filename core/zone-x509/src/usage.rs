@@ -50,7 +50,9 @@ impl KeyUsage {
             Some(head) if head.eq_ignore_ascii_case("KeyUsage") => &name[8..],
             _ => name,
         };
-        let bit = USAGES.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        let bit = USAGES
+            .iter()
+            .position(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(Self(1 << bit))
     }
 
@@ -77,7 +79,9 @@ impl KeyUsage {
 
     /// The names of the usages in this set, as [`KeyUsage::from_name`] reads them.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        (0..USAGES.len()).filter(move |bit| self.0 & (1 << bit) != 0).map(|bit| USAGES[bit].0)
+        (0..USAGES.len())
+            .filter(move |bit| self.0 & (1 << bit) != 0)
+            .map(|bit| USAGES[bit].0)
     }
 
     pub(crate) fn to_extension(self) -> ext::KeyUsage {
@@ -92,7 +96,10 @@ impl KeyUsage {
 
     pub(crate) fn from_extension(usage: &ext::KeyUsage) -> Self {
         let has = |flag| usage.0.contains(flag);
-        let bits = USAGES.iter().enumerate().filter(|(_, (_, flag))| has(*flag));
+        let bits = USAGES
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, flag))| has(*flag));
         Self(bits.fold(0, |set, (bit, _)| set | (1 << bit)))
     }
 }
@@ -128,14 +135,29 @@ const PURPOSES: [(&str, Purpose); 13] = [
     ("ClientAuth", Purpose::CLIENT_AUTH),
     ("CodeSigning", Purpose::CODE_SIGNING),
     ("EmailProtection", Purpose::EMAIL_PROTECTION),
-    ("IPSECEndSystem", Purpose(Oid::new_unwrap("1.3.6.1.5.5.7.3.5"))),
+    (
+        "IPSECEndSystem",
+        Purpose(Oid::new_unwrap("1.3.6.1.5.5.7.3.5")),
+    ),
     ("IPSECTunnel", Purpose(Oid::new_unwrap("1.3.6.1.5.5.7.3.6"))),
     ("IPSECUser", Purpose(Oid::new_unwrap("1.3.6.1.5.5.7.3.7"))),
-    ("TimeStamping", Purpose(Oid::new_unwrap("1.3.6.1.5.5.7.3.8"))),
+    (
+        "TimeStamping",
+        Purpose(Oid::new_unwrap("1.3.6.1.5.5.7.3.8")),
+    ),
     ("OCSPSigning", Purpose::OCSP_SIGNING),
-    ("MicrosoftServerGatedCrypto", Purpose(Oid::new_unwrap("1.3.6.1.4.1.311.10.3.3"))),
-    ("NetscapeServerGatedCrypto", Purpose(Oid::new_unwrap("2.16.840.1.113730.4.1"))),
-    ("MicrosoftCommercialCodeSigning", Purpose(Oid::new_unwrap("1.3.6.1.4.1.311.2.1.22"))),
+    (
+        "MicrosoftServerGatedCrypto",
+        Purpose(Oid::new_unwrap("1.3.6.1.4.1.311.10.3.3")),
+    ),
+    (
+        "NetscapeServerGatedCrypto",
+        Purpose(Oid::new_unwrap("2.16.840.1.113730.4.1")),
+    ),
+    (
+        "MicrosoftCommercialCodeSigning",
+        Purpose(Oid::new_unwrap("1.3.6.1.4.1.311.2.1.22")),
+    ),
 ];
 
 impl Purpose {
@@ -157,7 +179,9 @@ impl Purpose {
             Some(head) if head.eq_ignore_ascii_case("ExtKeyUsage") => &name[11..],
             _ => name,
         };
-        let known = PURPOSES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let known = PURPOSES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         known.map(|(_, purpose)| *purpose)
     }
 
@@ -219,16 +243,26 @@ mod tests {
             Some(KeyUsage::DIGITAL_SIGNATURE)
         );
         assert_eq!(KeyUsage::from_name("Everything"), None);
-        assert_eq!(Purpose::from_name("ExtKeyUsageServerAuth"), Some(Purpose::SERVER_AUTH));
+        assert_eq!(
+            Purpose::from_name("ExtKeyUsageServerAuth"),
+            Some(Purpose::SERVER_AUTH)
+        );
         assert_eq!(Purpose::from_name("clientauth"), Some(Purpose::CLIENT_AUTH));
-        assert_eq!(Purpose::from_oid("1.2.3").map(|p| p.to_string()), Some("1.2.3".into()));
+        assert_eq!(
+            Purpose::from_oid("1.2.3").map(|p| p.to_string()),
+            Some("1.2.3".into())
+        );
     }
 
     #[test]
     fn usages_survive_the_extension() {
         for (name, _) in USAGES {
             let usage = KeyUsage::from_name(name).unwrap();
-            assert_eq!(KeyUsage::from_extension(&usage.to_extension()), usage, "{name}");
+            assert_eq!(
+                KeyUsage::from_extension(&usage.to_extension()),
+                usage,
+                "{name}"
+            );
             assert_eq!(usage.names().collect::<Vec<_>>(), [name]);
         }
     }
