@@ -11,6 +11,10 @@ pub struct Call {
     pub permit: Permit,
     /// The fields of the body (for reads and deletes: of the query string, as strings).
     pub data: Map<String, Value>,
+    /// The client's address.
+    pub client: std::net::SocketAddr,
+    /// The token that the request came with.
+    pub token: Option<zone_types::Secret<String>>,
 }
 
 /// What an engine answers.
@@ -37,12 +41,61 @@ pub struct Answer {
     pub data: Option<Box<RawValue>>,
     /// `warnings`.
     pub warnings: Vec<String>,
+    /// `lease_duration` in seconds.
+    pub lease_duration: u64,
+    /// `auth`, from the token endpoints.
+    pub auth: Option<Auth>,
+}
+
+/// The `auth` block.
+#[derive(Clone, Serialize)]
+pub struct Auth {
+    /// Which token.
+    #[serde(skip)]
+    pub id: zone_access::TokenId,
+    /// Whether the token was made by this very request.
+    #[serde(skip)]
+    pub is_new: bool,
+    /// The token's text.
+    #[serde(serialize_with = "exposed")]
+    pub client_token: zone_types::Secret<String>,
+    /// Its accessor.
+    pub accessor: String,
+    /// All its policies.
+    pub policies: Vec<String>,
+    /// Those that stand in the token itself.
+    pub token_policies: Vec<String>,
+    /// Those that came by identity.
+    pub identity_policies: Option<Vec<String>>,
+    /// Its metadata.
+    pub metadata: Option<std::collections::BTreeMap<String, String>>,
+    /// Seconds left.
+    pub lease_duration: u64,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// The entity behind it; empty for none.
+    pub entity_id: String,
+    /// `service`.
+    pub token_type: &'static str,
+    /// Whether it has no parent.
+    pub orphan: bool,
+    /// Always null: no second factor is asked for.
+    pub mfa_requirement: Option<()>,
+    /// Uses left; zero for unlimited.
+    pub num_uses: u64,
+}
+
+fn exposed<S: serde::Serializer>(
+    text: &zone_types::Secret<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text.expose())
 }
 
 impl Reply {
     /// 200 with `data`.
     pub fn data(data: &impl Serialize) -> Result<Self, Fault> {
-        Ok(Self::Data(Answer { data: Some(to_raw(data)?), warnings: Vec::new() }))
+        Ok(Self::Data(Answer { data: Some(to_raw(data)?), ..Answer::default() }))
     }
 
     /// A list: 200 with `{"keys": […]}`, or Vault's 404 if there are none.

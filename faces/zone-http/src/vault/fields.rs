@@ -15,7 +15,7 @@ use super::exchange::Fault;
 /// each reader takes all the spellings that Vault takes.
 pub struct Fields<'a>(pub &'a Map<String, Value>);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     /// Text; a number or boolean counts as its JSON text, as in Vault.
     pub fn text(&self, name: &str) -> Result<Option<String>, Fault> {
         match self.0.get(name) {
@@ -120,7 +120,7 @@ impl Fields<'_> {
     }
 
     /// An object of any values.
-    pub fn object(&self, name: &str) -> Result<Option<&Map<String, Value>>, Fault> {
+    pub fn object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, Fault> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Object(map)) => Ok(Some(map)),

@@ -1,6 +1,201 @@
 //! `/v1`: Vault's HTTP API.
+//!
+//! ```text
+//! Inbound ─▶ open sys endpoint? ─▶ fields ─▶ permit ─▶ audit ─▶ engine ─▶ audit ─▶ Outbound
+//! ```
 
+mod audit;
+mod envelope;
 pub mod exchange;
 pub mod fields;
-pub mod kv;
-pub mod pki;
+mod kv;
+mod pki;
+mod query;
+mod sys;
+mod sys_mounts;
+mod sys_open;
+mod sys_policy;
+mod token;
+
+use http::Method;
+use serde_json::{Map, Value};
+use zone_access::{Ask, MountKind, Operation, Permit, Refusal, RefusalKind};
+use zone_types::json;
+
+use crate::Zone;
+use crate::app::{Inbound, Outbound};
+use exchange::{Call, Fault, Reply};
+
+pub use sys_open::OPEN_SYS;
+
+/// Answers one request below `/v1/`.
+pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
+    if let Some(outbound) = sys_open::serve(zone, &inbound).await {
+        return outbound;
+    }
+    let (operation, data) = match read(&mut inbound) {
+        Ok(read) => read,
+        Err(fault) => return envelope::refuse(&inbound.id, fault),
+    };
+    if zone.system.is_sealed() {
+        return envelope::refuse(&inbound.id, Fault::new(503, "Vault is sealed"));
+    }
+    let asked = Asked { operation, data };
+    match permit(zone, &inbound, asked).await {
+        Ok((permit, asked)) => run(zone, &inbound, permit, asked).await,
+        Err(outbound) => *outbound,
+    }
+}
+
+/// What a request asks, before anybody judged it.
+struct Asked {
+    operation: Operation,
+    data: Map<String, Value>,
+}
+
+/// The operation and the fields of a request.
+fn read(inbound: &mut Inbound) -> Result<(Operation, Map<String, Value>), Fault> {
+    let query = query::parse(&inbound.query)?;
+    let lists = query.get("list").is_some_and(|value| value == "true" || value == "1");
+    let operation = match inbound.method.as_str() {
+        "GET" | "HEAD" if lists => Operation::List,
+        "GET" | "HEAD" => Operation::Read,
+        "LIST" => Operation::List,
+        "POST" | "PUT" => Operation::Update,
+        "PATCH" => Operation::Patch,
+        "DELETE" => Operation::Delete,
+        _ => return Err(Fault::unsupported_operation()),
+    };
+    if operation == Operation::List {
+        inbound.path = inbound.path.as_prefix();
+    }
+    let data = match operation {
+        Operation::Update | Operation::Patch => {
+            if inbound.path.is_prefix() {
+                return Err(Fault::bad_request("cannot write to a path ending in '/'"));
+            }
+            body_fields(inbound, operation)?
+        }
+        _ => query,
+    };
+    Ok((operation, data))
+}
+
+fn body_fields(inbound: &Inbound, operation: Operation) -> Result<Map<String, Value>, Fault> {
+    let content_type = inbound.headers.get(http::header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = content_type.split(';').next().unwrap_or("").trim();
+    if operation == Operation::Patch && essence != "application/merge-patch+json" {
+        return Err(Fault::new(415, "PATCH needs Content-Type application/merge-patch+json"));
+    }
+    let first = inbound.body.iter().find(|byte| !byte.is_ascii_whitespace());
+    match first {
+        None => Ok(Map::new()),
+        Some(byte) if essence == "application/x-www-form-urlencoded" && !b"{[".contains(byte) => {
+            let text = std::str::from_utf8(&inbound.body)
+                .map_err(|_| Fault::bad_request("the form is not UTF-8"))?;
+            query::parse(text)
+        }
+        Some(_) => json::parse_object(&inbound.body).map_err(|fault| match fault {
+            json::JsonFault::TooDeep | json::JsonFault::TooMany => Fault::new(413, fault.to_string()),
+            other => Fault::bad_request(other.to_string()),
+        }),
+    }
+}
+
+/// Asks for the permit. A refusal is recorded (floods of unauthenticated ones in sums, attack 3)
+/// before it is answered.
+async fn permit(
+    zone: &Zone,
+    inbound: &Inbound,
+    mut asked: Asked,
+) -> Result<(Permit, Asked), Box<Outbound>> {
+    if asked.operation == Operation::Update && creates(zone, inbound).await {
+        asked.operation = Operation::Create;
+    }
+    let writes = !matches!(asked.operation, Operation::Read | Operation::List | Operation::Delete);
+    let ask = Ask {
+        token: inbound.token.as_ref(),
+        path: &inbound.path,
+        operation: asked.operation,
+        data: writes.then_some(&asked.data),
+        remote: Some(inbound.client.ip()),
+        wrap_ttl: None,
+    };
+    match zone.system.access().authorize(ask).await {
+        Ok(permit) => Ok((permit, asked)),
+        Err(refusal) => Err(Box::new(refused(zone, inbound, &asked, refusal).await)),
+    }
+}
+
+/// Whether a write would make something new. The answer only chooses between the capabilities
+/// `create` and `update`; it is not shown to anybody.
+async fn creates(zone: &Zone, inbound: &Inbound) -> bool {
+    let path = inbound.path.as_str();
+    match zone.system.access().mount_of(path) {
+        Ok(Some(mount)) if mount.kind == MountKind::Kv => {
+            let rest = &path[mount.path.as_str().len()..];
+            // A failing store fails the request itself a moment later.
+            !zone.kv.exists(&mount, rest).await.unwrap_or(true)
+        }
+        _ => false,
+    }
+}
+
+async fn refused(zone: &Zone, inbound: &Inbound, asked: &Asked, refusal: Refusal) -> Outbound {
+    let fault = match &refusal.kind {
+        RefusalKind::Sealed => Fault::new(503, "Vault is sealed"),
+        RefusalKind::NoToken | RefusalKind::Denied => Fault::denied(),
+        RefusalKind::NoMount => {
+            let path = inbound.path.as_str();
+            Fault::new(404, format!("no handler for route \"{path}\". route entry not found."))
+        }
+        RefusalKind::Failed(error) => {
+            let mut fault = Fault::new(503, "storage is not available");
+            fault.internal = Some(exchange::chain(error));
+            fault
+        }
+    };
+    match audit::refusal(zone, inbound, asked, &refusal).await {
+        Ok(()) => envelope::refuse(&inbound.id, fault),
+        Err(failed) => envelope::refuse(&inbound.id, failed),
+    }
+}
+
+async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, asked: Asked) -> Outbound {
+    let trail = audit::Trail::new(inbound, &permit);
+    if let Err(fault) = trail.request(zone, &asked.data).await {
+        return envelope::refuse(&inbound.id, fault);
+    }
+    let call = Call { permit, data: asked.data, client: inbound.client, token: inbound.token.clone() };
+    let result = dispatch(zone, call).await;
+    let answer = envelope::encode(&inbound.id, &inbound.path, result);
+    if inbound.path.as_str() == "sys/seal" && zone.system.is_sealed() {
+        // The trail was closed with the zone; its request line is the last one.
+        return answer.outbound;
+    }
+    match trail.response(zone, &answer).await {
+        Ok(()) => answer.outbound,
+        Err(fault) => {
+            // A1: the effects stand, but credentials that nobody will ever see are taken back.
+            if let Some(token) = &answer.new_token {
+                let _ = zone.system.access().revoke_token(token).await;
+            }
+            envelope::refuse(&inbound.id, fault)
+        }
+    }
+}
+
+async fn dispatch(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+    match call.permit.mount().kind {
+        MountKind::Kv => kv::handle(&zone.kv, call).await,
+        MountKind::Pki => pki::handle(&zone.pki, call).await,
+        MountKind::System => sys::handle(zone, call).await,
+        MountKind::Token => token::handle(zone, call).await,
+    }
+}
+
+/// Whether a method writes; used by the open endpoints.
+fn is_write(method: &Method) -> bool {
+    method == Method::POST || method == Method::PUT
+}

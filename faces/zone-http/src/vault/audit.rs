@@ -1,0 +1,197 @@
+//! The two lines of each request in the audit trail (A1), and the lines of refusals.
+//!
+//! The response line repeats who asked for what, but not the request's fields: the request line
+//! of the same id has them.
+
+use std::sync::Arc;
+
+use http::header::USER_AGENT;
+use serde_json::{Map, Value};
+use zone_access::{Mount, Operation, Permit, Refusal, RefusalKind, TokenEntry};
+use zone_audit::{
+    AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart, ResponsePart,
+};
+use zone_types::NamespaceId;
+
+use super::envelope::Encoded;
+use super::exchange::{Auth, Fault, chain};
+use super::Asked;
+use crate::Zone;
+use crate::app::Inbound;
+
+/// Longest `User-Agent` that is written.
+const LONGEST_AGENT: usize = 256;
+
+/// What both lines of one request say.
+pub(super) struct Trail<'a> {
+    inbound: &'a Inbound,
+    operation: Operation,
+    mount: Arc<Mount>,
+    token: Option<Arc<TokenEntry>>,
+    rule: Option<String>,
+    operator: bool,
+}
+
+impl<'a> Trail<'a> {
+    pub(super) fn new(inbound: &'a Inbound, permit: &Permit) -> Self {
+        let token = permit.token().cloned();
+        Self {
+            inbound,
+            operation: permit.operation(),
+            mount: permit.mount().clone(),
+            operator: permit.sudo() || token.as_ref().is_some_and(|t| t.record.is_root()),
+            token,
+            rule: permit.rule().map(str::to_owned),
+        }
+    }
+
+    /// Records the request. If that fails, the engine must not run.
+    pub(super) async fn request(&self, zone: &Zone, data: &Map<String, Value>) -> Result<(), Fault> {
+        self.record(zone, EntryKind::Request, Some(data), None, None).await
+    }
+
+    /// Records the answer. If that fails, the client must not see it.
+    pub(super) async fn response(&self, zone: &Zone, answer: &Encoded) -> Result<(), Fault> {
+        let auth = answer.auth.as_ref().map(auth_of);
+        let response = ResponsePart {
+            status: answer.outbound.status,
+            data: answer.data.as_ref().map(|data| Data::Json(data.get())),
+            auth: auth.as_ref(),
+            clear_keys: &self.mount.config.audit_non_hmac_response_keys,
+            warnings: &answer.warnings,
+            ..ResponsePart::default()
+        };
+        self.record(zone, EntryKind::Response, None, Some(&response), answer.error.as_deref()).await
+    }
+
+    async fn record(
+        &self,
+        zone: &Zone,
+        kind: EntryKind,
+        data: Option<&Map<String, Value>>,
+        response: Option<&ResponsePart<'_>>,
+        error: Option<&str>,
+    ) -> Result<(), Fault> {
+        let headers = headers_of(self.inbound);
+        let request = RequestPart {
+            mount: Some(mount_of(&self.mount)),
+            clear_keys: &self.mount.config.audit_non_hmac_request_keys,
+            ..request_of(self.inbound, &self.mount.namespace, self.operation, data, &headers)
+        };
+        let auth = self.token.as_ref().map(|token| AuthPart {
+            decision: Some(Decision { allowed: true, policies: &[], rule: self.rule.as_deref() }),
+            ..caller(self.inbound, token)
+        });
+        let entry = AuditEntry {
+            kind,
+            time: zone.system.wall_clock(),
+            auth: auth.as_ref(),
+            request: &request,
+            response,
+            error,
+            operator: self.operator,
+        };
+        zone.system.broker().record(&entry).await.map_err(|error| unrecorded(&error))
+    }
+}
+
+/// Records that a request was refused. Callers without a token that counts get a line each only
+/// up to a rate (attack 3).
+pub(super) async fn refusal(
+    zone: &Zone,
+    inbound: &Inbound,
+    asked: &Asked,
+    refusal: &Refusal,
+) -> Result<(), Fault> {
+    let headers = headers_of(inbound);
+    let namespace = NamespaceId::root();
+    let known = refusal.token.as_ref();
+    // What strangers send is not worth a hash of each string.
+    let data = known.map(|_| &asked.data);
+    let request = request_of(inbound, &namespace, asked.operation, data, &headers);
+    let auth = known.map(|token| AuthPart {
+        decision: Some(Decision { allowed: false, policies: &[], rule: None }),
+        ..caller(inbound, token)
+    });
+    let entry = AuditEntry {
+        kind: EntryKind::Request,
+        time: zone.system.wall_clock(),
+        auth: auth.as_ref(),
+        request: &request,
+        response: None,
+        error: Some(&refusal.reason),
+        operator: known.is_some_and(|token| token.record.is_root()),
+    };
+    let broker = zone.system.broker();
+    let recorded = match (&refusal.kind, known) {
+        (RefusalKind::NoToken, None) if inbound.token.is_none() => {
+            broker.record_refusal("missing token", Some(inbound.client.ip()), &entry).await
+        }
+        (RefusalKind::NoToken, None) => {
+            broker.record_refusal("bad token", Some(inbound.client.ip()), &entry).await
+        }
+        _ => broker.record(&entry).await,
+    };
+    recorded.map_err(|error| unrecorded(&error))
+}
+
+fn unrecorded(error: &zone_audit::AuditError) -> Fault {
+    let mut fault = Fault::new(500, "the request could not be audited and was not served");
+    fault.internal = Some(chain(error));
+    fault
+}
+
+fn request_of<'a>(
+    inbound: &'a Inbound,
+    namespace: &'a NamespaceId,
+    operation: Operation,
+    data: Option<&'a Map<String, Value>>,
+    headers: &'a [Header<'a>],
+) -> RequestPart<'a> {
+    RequestPart {
+        id: inbound.id,
+        namespace,
+        operation: operation.as_str(),
+        path: inbound.path.as_str(),
+        mount: None,
+        data: data.filter(|data| !data.is_empty()).map(Data::Map),
+        clear_keys: &[],
+        remote_address: Some(inbound.client.ip()),
+        remote_port: inbound.client.port(),
+        headers,
+        client_certificate: None,
+        wrap_ttl: 0,
+    }
+}
+
+fn headers_of(inbound: &Inbound) -> Vec<Header<'_>> {
+    let agent = inbound.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let short = agent.filter(|agent| agent.len() <= LONGEST_AGENT);
+    short.map(|value| Header { name: "user-agent", value, clear: true }).into_iter().collect()
+}
+
+fn mount_of(mount: &Mount) -> MountPart<'_> {
+    let class = if mount.path.as_str().starts_with("auth/") { "auth" } else { "secret" };
+    MountPart { path: mount.path.as_str(), kind: mount.kind.as_str(), class, accessor: &mount.accessor }
+}
+
+fn caller<'a>(inbound: &'a Inbound, token: &'a TokenEntry) -> AuthPart<'a> {
+    AuthPart {
+        client_token: inbound.token.as_ref().map(|text| text.expose().as_str()),
+        accessor: Some(&token.record.accessor),
+        display_name: &token.record.display_name,
+        policies: &token.record.policies,
+        token_type: "service",
+        ..AuthPart::default()
+    }
+}
+
+fn auth_of(auth: &Auth) -> AuthPart<'_> {
+    AuthPart {
+        client_token: Some(auth.client_token.expose()),
+        accessor: Some(&auth.accessor),
+        policies: &auth.policies,
+        token_type: auth.token_type,
+        ..AuthPart::default()
+    }
+}

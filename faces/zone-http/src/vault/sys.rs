@@ -1,0 +1,193 @@
+//! `sys/` behind a permit.
+
+use serde_json::json;
+use zone_access::{AccessError, Operation};
+
+use super::exchange::{Answer, Call, Fault, Reply, chain, to_raw};
+use super::fields::Fields;
+use super::{sys_mounts, sys_open, sys_policy};
+use crate::Zone;
+
+/// Serves one permitted call below `sys/`.
+pub(super) async fn handle(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+    let rest = call.permit.rest().to_owned();
+    let (head, tail) = rest.split_once('/').unwrap_or((&rest, ""));
+    match head {
+        "mounts" => sys_mounts::mounts(zone, call, tail).await,
+        "internal" => sys_mounts::internal(zone, call, tail).await,
+        "policy" | "policies" => sys_policy::handle(zone, call, &rest).await,
+        "audit" => audit(zone, call, tail).await,
+        "audit-hash" => audit_hash(zone, call, tail).await,
+        "capabilities" | "capabilities-self" | "capabilities-accessor" if tail.is_empty() => {
+            capabilities(zone, call, head).await
+        }
+        "seal" if tail.is_empty() => seal(zone, call).await,
+        "key-status" if tail.is_empty() => key_status(zone, call).await,
+        "rotate" if tail.is_empty() => rotate(zone, call).await,
+        "metrics" if tail.is_empty() => metrics(zone, call),
+        _ => Err(Fault::unsupported_path()),
+    }
+}
+
+/// The client's view of an access error.
+pub(super) fn access_fault(error: &AccessError) -> Fault {
+    match error {
+        AccessError::Sealed => Fault::new(503, "Vault is sealed"),
+        AccessError::Denied(why) => {
+            let mut fault = Fault::denied();
+            fault.errors = vec![format!("permission denied: {why}")];
+            fault
+        }
+        AccessError::Invalid(text) => Fault::bad_request(text.clone()),
+        AccessError::Missing(text) => Fault::bad_request(*text),
+        AccessError::Busy => Fault::new(409, error.to_string()),
+        AccessError::Barrier(zone_barrier::BarrierError::TooLarge) => {
+            Fault::new(413, "the request is too large to be stored at once")
+        }
+        _ => {
+            let mut fault = Fault::new(503, "storage is not available");
+            fault.internal = Some(chain(error));
+            fault
+        }
+    }
+}
+
+impl From<AccessError> for Fault {
+    fn from(error: AccessError) -> Self {
+        access_fault(&error)
+    }
+}
+
+impl From<zone_system::SystemError> for Fault {
+    fn from(error: zone_system::SystemError) -> Self {
+        sys_open::fault(error)
+    }
+}
+
+async fn seal(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+    if !writes(&call) {
+        return Err(Fault::unsupported_operation());
+    }
+    zone.system.seal(&call.permit).await?;
+    Ok(Reply::NoContent)
+}
+
+async fn key_status(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+    if call.permit.operation() != Operation::Read {
+        return Err(Fault::unsupported_operation());
+    }
+    let status = zone.system.key_status(&call.permit)?;
+    Reply::data(&json!({
+        "term": status.term,
+        "install_time": status.install_time,
+        "encryptions": status.encryptions,
+    }))
+}
+
+async fn rotate(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+    if !writes(&call) {
+        return Err(Fault::unsupported_operation());
+    }
+    zone.system.rotate(&call.permit).await?;
+    Ok(Reply::NoContent)
+}
+
+fn metrics(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+    if call.permit.operation() != Operation::Read {
+        return Err(Fault::unsupported_operation());
+    }
+    match Fields(&call.data).text("format")?.as_deref() {
+        Some("prometheus") => Ok(Reply::Raw {
+            content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            body: zone.metrics.text(zone.system.is_sealed()).into_bytes(),
+        }),
+        _ => Err(Fault::bad_request("field 'format': expected prometheus")),
+    }
+}
+
+async fn audit(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault> {
+    match (call.permit.operation(), name) {
+        (Operation::Read | Operation::List, "") => {
+            let mut devices = serde_json::Map::new();
+            for device in zone.system.audit_devices(&call.permit).await? {
+                let path = format!("{}/", device.path);
+                let entry = json!({
+                    "type": "file",
+                    "description": device.description,
+                    "options": { "file_path": device.file_path },
+                    "local": false,
+                    "path": path.clone(),
+                });
+                devices.insert(path, entry);
+            }
+            Reply::data(&devices)
+        }
+        (Operation::Update | Operation::Create, name) if !name.is_empty() => {
+            let fields = Fields(&call.data);
+            match fields.text("type")?.as_deref() {
+                Some("file") => {}
+                Some(_) => return Err(Fault::bad_request("field 'type': only 'file' exists")),
+                None => return Err(Fault::bad_request("missing type")),
+            }
+            let options = fields.text_map("options")?.unwrap_or_default();
+            let file = options.get("file_path").or_else(|| options.get("path"));
+            let file = file.ok_or_else(|| Fault::bad_request("missing options.file_path"))?;
+            let description = fields.text("description")?.unwrap_or_default();
+            zone.system.enable_audit(&call.permit, name, file, &description).await?;
+            Ok(Reply::NoContent)
+        }
+        (Operation::Delete, name) if !name.is_empty() => {
+            zone.system.disable_audit(&call.permit, name).await?;
+            Ok(Reply::NoContent)
+        }
+        _ => Err(Fault::unsupported_operation()),
+    }
+}
+
+async fn audit_hash(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault> {
+    if !writes(&call) || name.is_empty() {
+        return Err(Fault::unsupported_operation());
+    }
+    let input = zone_types::Secret::new(Fields(&call.data).required("input")?);
+    let hash = zone.system.audit_hash(&call.permit, name, input.expose())?;
+    let hash = hash.ok_or_else(|| Fault::bad_request("unknown audit backend"))?;
+    Reply::data(&json!({ "hash": hash }))
+}
+
+async fn capabilities(zone: &Zone, call: Call, head: &str) -> Result<Reply, Fault> {
+    if !writes(&call) {
+        return Err(Fault::unsupported_operation());
+    }
+    let access = zone.system.access();
+    let fields = Fields(&call.data);
+    let paths = match fields.list("paths")? {
+        Some(paths) if !paths.is_empty() => paths,
+        _ => fields.list("path")?.unwrap_or_default(),
+    };
+    if paths.is_empty() {
+        return Err(Fault::bad_request("paths must be supplied"));
+    }
+    let entry = match head {
+        "capabilities" => {
+            let token = zone_types::Secret::new(fields.required("token")?);
+            access.token(token.expose()).await?
+        }
+        "capabilities-accessor" => access.token_by_accessor(&fields.required("accessor")?).await?,
+        _ => call.permit.token().cloned(),
+    };
+    let entry = entry.ok_or_else(|| Fault::bad_request("invalid token"))?;
+    let mut data = serde_json::Map::new();
+    for path in &paths {
+        let granted = access.capabilities(&entry, path).await?;
+        if paths.len() == 1 {
+            data.insert("capabilities".into(), json!(granted));
+        }
+        data.insert(path.clone(), json!(granted));
+    }
+    Ok(Reply::Data(Answer { data: Some(to_raw(&data)?), ..Answer::default() }))
+}
+
+/// Whether the call writes (`sys/` endpoints know no difference between create and update).
+pub(super) fn writes(call: &Call) -> bool {
+    matches!(call.permit.operation(), Operation::Update | Operation::Create)
+}

@@ -1,0 +1,209 @@
+//! `sys/mounts`, tuning, and what the clients' preflight asks.
+
+use serde_json::{Map, Value, json};
+use zone_access::{Mount, MountKind, NewMount, Operation};
+
+use super::exchange::{Call, Fault, Reply};
+use super::fields::Fields;
+use super::sys::writes;
+use crate::Zone;
+
+pub(super) async fn mounts(zone: &Zone, call: Call, tail: &str) -> Result<Reply, Fault> {
+    let operation = call.permit.operation();
+    let path = tail.trim_end_matches('/');
+    if let Some(path) = path.strip_suffix("/tune") {
+        return tune(zone, call, path).await;
+    }
+    match (operation, path) {
+        (Operation::Read | Operation::List, "") => list(zone),
+        (Operation::Read, path) => {
+            let mount = at(zone, path)?;
+            Reply::data(&describe(&mount))
+        }
+        (Operation::Delete, path) if !path.is_empty() => {
+            zone.system.access().disable(&call.permit, path).await?;
+            Ok(Reply::NoContent)
+        }
+        (_, path) if writes(&call) && !path.is_empty() => enable(zone, &call, path).await,
+        _ => Err(Fault::unsupported_operation()),
+    }
+}
+
+fn list(zone: &Zone) -> Result<Reply, Fault> {
+    let mut all = Map::new();
+    for mount in zone.system.access().mounts()? {
+        if mount.kind != MountKind::Token {
+            all.insert(mount.path.as_str().to_owned(), describe(&mount));
+        }
+    }
+    Reply::data(&all)
+}
+
+async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
+    let fields = Fields(&call.data);
+    let kind = fields.required("type")?;
+    let mut options = fields.text_map("options")?.unwrap_or_default();
+    let kind = match kind.as_str() {
+        "kv" | "kv-v2" | "generic" => {
+            let asked = options.get("version").map(String::as_str);
+            // Without a version Vault makes version 1, which does not exist here.
+            if kind != "kv-v2" && asked != Some("2") {
+                let text = "only KV version 2 exists: give options version=2, or the type kv-v2";
+                return Err(Fault::bad_request(text));
+            }
+            options.insert("version".into(), "2".into());
+            MountKind::Kv
+        }
+        "pki" => MountKind::Pki,
+        _ => return Err(Fault::bad_request("field 'type': there is no such engine; kv, kv-v2 and pki exist")),
+    };
+    for flag in ["local", "seal_wrap", "external_entropy_access"] {
+        if fields.flag(flag)?.unwrap_or(false) {
+            return Err(Fault::bad_request(format!("field '{flag}' is not supported")));
+        }
+    }
+    let mut new = NewMount {
+        description: fields.text("description")?.unwrap_or_default(),
+        options,
+        ..NewMount::default()
+    };
+    if let Some(config) = fields.object("config")? {
+        configure(&mut new, config)?;
+    }
+    zone.system.access().enable(&call.permit, kind, path, new).await?;
+    Ok(Reply::NoContent)
+}
+
+async fn tune(zone: &Zone, call: Call, path: &str) -> Result<Reply, Fault> {
+    let mount = at(zone, path)?;
+    if call.permit.operation() == Operation::Read {
+        let mut shown = shown_config(&mount);
+        shown["description"] = mount.description.clone().into();
+        shown["options"] = options(&mount);
+        return Reply::data(&shown);
+    }
+    if !writes(&call) {
+        return Err(Fault::unsupported_operation());
+    }
+    let mut new = NewMount {
+        description: mount.description.clone(),
+        options: mount.options.clone(),
+        config: mount.config.clone(),
+    };
+    configure(&mut new, &call.data)?;
+    let fields = Fields(&call.data);
+    if let Some(description) = fields.text("description")? {
+        new.description = description;
+    }
+    if let Some(asked) = fields.text_map("options")?
+        && asked.get("version").is_some_and(|version| version != "2")
+    {
+        return Err(Fault::bad_request("a KV mount cannot go back to version 1"));
+    }
+    zone.system.access().tune(&call.permit, path, |slot| *slot = new).await?;
+    Ok(Reply::NoContent)
+}
+
+fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault> {
+    let fields = Fields(given);
+    if let Some(span) = fields.duration("default_lease_ttl")? {
+        new.config.default_lease_ttl = span.as_secs();
+    }
+    if let Some(span) = fields.duration("max_lease_ttl")? {
+        new.config.max_lease_ttl = span.as_secs();
+    }
+    if let Some(flag) = fields.flag("force_no_cache")? {
+        new.config.force_no_cache = flag;
+    }
+    match fields.text("listing_visibility")?.as_deref() {
+        None => {}
+        Some(word @ ("" | "hidden" | "unauth")) => new.config.listing_visibility = word.into(),
+        Some(_) => return Err(Fault::bad_request("field 'listing_visibility': expected hidden or unauth")),
+    }
+    if let Some(keys) = fields.list("audit_non_hmac_request_keys")? {
+        new.config.audit_non_hmac_request_keys = keys;
+    }
+    if let Some(keys) = fields.list("audit_non_hmac_response_keys")? {
+        new.config.audit_non_hmac_response_keys = keys;
+    }
+    Ok(())
+}
+
+/// `sys/internal/ui/mounts`: what `vault kv` asks before its first call. Tells of a mount only to
+/// a caller who may do something below it; an unknown mount gets the same 403, so that nobody can
+/// find mounts by asking.
+pub(super) async fn internal(zone: &Zone, call: Call, tail: &str) -> Result<Reply, Fault> {
+    let Some(path) = tail.strip_prefix("ui/mounts") else { return Err(Fault::unsupported_path()) };
+    if call.permit.operation() != Operation::Read {
+        return Err(Fault::unsupported_operation());
+    }
+    let access = zone.system.access();
+    let path = path.trim_start_matches('/');
+    if !path.is_empty() {
+        let whole = format!("{}/", path.trim_end_matches('/'));
+        let mount = access.mount_of(&whole)?.filter(|mount| access.sees(&call.permit, mount));
+        let mount = mount.ok_or_else(|| {
+            Fault::new(403, "preflight capability check returned 403, please ensure client's policies grant access to path")
+        })?;
+        let mut shown = describe(&mount);
+        shown["path"] = mount.path.as_str().into();
+        return Reply::data(&shown);
+    }
+    let (mut secret, mut auth) = (Map::new(), Map::new());
+    for mount in access.mounts()? {
+        let public = mount.config.listing_visibility == "unauth";
+        if public || access.sees(&call.permit, &mount) {
+            let path = mount.path.as_str();
+            match path.strip_prefix("auth/") {
+                Some(path) => auth.insert(path.to_owned(), describe(&mount)),
+                None => secret.insert(path.to_owned(), describe(&mount)),
+            };
+        }
+    }
+    Reply::data(&json!({ "secret": secret, "auth": auth }))
+}
+
+fn at(zone: &Zone, path: &str) -> Result<std::sync::Arc<Mount>, Fault> {
+    let whole = format!("{path}/");
+    let found = zone.system.access().mount_of(&whole)?.filter(|mount| mount.path.as_str() == whole);
+    found.ok_or_else(|| Fault::bad_request("No secret engine mount at that path"))
+}
+
+fn shown_config(mount: &Mount) -> Value {
+    let or = |secs: u64, usual: u64| if secs == 0 { usual } else { secs };
+    json!({
+        "default_lease_ttl": or(mount.config.default_lease_ttl, zone_access::DEFAULT_TTL_SECS),
+        "max_lease_ttl": or(mount.config.max_lease_ttl, zone_access::MAX_TTL_SECS),
+        "force_no_cache": mount.config.force_no_cache,
+    })
+}
+
+fn options(mount: &Mount) -> Value {
+    if mount.options.is_empty() { Value::Null } else { json!(mount.options) }
+}
+
+fn describe(mount: &Mount) -> Value {
+    let config = &mount.config;
+    let mut shown = json!({
+        "default_lease_ttl": config.default_lease_ttl,
+        "max_lease_ttl": config.max_lease_ttl,
+        "force_no_cache": config.force_no_cache,
+    });
+    if !config.listing_visibility.is_empty() {
+        shown["listing_visibility"] = config.listing_visibility.clone().into();
+    }
+    json!({
+        "accessor": mount.accessor,
+        "config": shown,
+        "description": mount.description,
+        "external_entropy_access": false,
+        "local": false,
+        "options": options(mount),
+        "plugin_version": "",
+        "running_plugin_version": "",
+        "running_sha256": "",
+        "seal_wrap": false,
+        "type": mount.kind.as_str(),
+        "uuid": mount.uuid,
+    })
+}

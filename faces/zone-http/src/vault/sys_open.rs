@@ -1,0 +1,214 @@
+//! The `sys/` endpoints that need no token and work while the zone is sealed (A2).
+
+use http::Method;
+use serde_json::{Map, Value, json};
+use zone_system::{InitOptions, SystemError};
+use zone_types::json as strict;
+
+use super::exchange::{Fault, chain};
+use super::fields::Fields;
+use super::{envelope, is_write, query};
+use crate::Zone;
+use crate::app::{Inbound, Outbound};
+
+/// The golden list: these endpoints and no others are served before a token is looked at.
+pub const OPEN_SYS: [&str; 5] =
+    ["sys/health", "sys/seal-status", "sys/init", "sys/unseal", "sys/leader"];
+
+/// Answers an endpoint of [`OPEN_SYS`]; `None` for every other path.
+pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
+    let path = OPEN_SYS.into_iter().find(|path| *path == inbound.path.as_str())?;
+    let read = inbound.method == Method::GET || inbound.method == Method::HEAD;
+    let result = match path {
+        "sys/health" if read => health(zone, inbound).await,
+        "sys/seal-status" if read => seal_status(zone, inbound).await,
+        "sys/leader" if read => Ok(leader(zone)),
+        "sys/init" if read => init_status(zone).await,
+        "sys/init" if is_write(&inbound.method) => init(zone, inbound).await,
+        "sys/unseal" if is_write(&inbound.method) => unseal(zone, inbound).await,
+        _ => Err(Fault::unsupported_operation()),
+    };
+    Some(match result {
+        Ok((status, body)) => Outbound::json(status, body.to_string().into_bytes()),
+        Err(fault) => envelope::refuse(&inbound.id, fault),
+    })
+}
+
+type Plain = Result<(u16, Value), Fault>;
+
+async fn health(zone: &Zone, inbound: &Inbound) -> Plain {
+    let query = query::parse(&inbound.query)?;
+    let fields = Fields(&query);
+    let status = zone.system.seal_status("").await.map_err(fault)?;
+    let (name, usual) = match (status.initialized, status.sealed) {
+        (false, _) => ("uninitcode", 501),
+        (true, true) => ("sealedcode", 503),
+        (true, false) => ("activecode", 200),
+    };
+    // Each of these parameters is judged, also the ones that this answer does not use.
+    let mut code = usual;
+    for parameter in
+        ["activecode", "standbycode", "sealedcode", "uninitcode", "drsecondarycode", "performancestandbycode"]
+    {
+        if let Some(value) = fields.number(parameter)? {
+            let value = u16::try_from(value).ok().filter(|value| (200..600).contains(value));
+            let value = value.ok_or_else(|| {
+                Fault::bad_request(format!("field '{parameter}': expected a status from 200 to 599"))
+            })?;
+            if parameter == name {
+                code = value;
+            }
+        }
+    }
+    let body = json!({
+        "initialized": status.initialized,
+        "sealed": status.sealed,
+        "standby": false,
+        "performance_standby": false,
+        "replication_performance_mode": "disabled",
+        "replication_dr_mode": "disabled",
+        "server_time_utc": zone.system.wall_clock().secs(),
+        "version": zone.about.api_version,
+        "cluster_name": zone.about.zone,
+        "cluster_id": status.zone_id,
+    });
+    Ok((code, body))
+}
+
+async fn seal_status(zone: &Zone, inbound: &Inbound) -> Plain {
+    let client = inbound.client.ip().to_string();
+    let status = zone.system.seal_status(&client).await.map_err(fault)?;
+    Ok((200, status_body(zone, &status)))
+}
+
+/// Vault's seal-status document.
+pub(super) fn status_body(zone: &Zone, status: &zone_system::SealStatus) -> Value {
+    let mut body = json!({
+        "type": "shamir",
+        "initialized": status.initialized,
+        "sealed": status.sealed,
+        "t": status.threshold,
+        "n": status.shares,
+        "progress": status.progress,
+        "nonce": status.nonce,
+        "version": zone.about.api_version,
+        "zonehead_version": zone.about.version,
+        "build_date": "",
+        "migration": false,
+        "recovery_seal": false,
+        "storage_type": status.storage,
+    });
+    if !status.sealed {
+        body["cluster_name"] = zone.about.zone.clone().into();
+        body["cluster_id"] = status.zone_id.clone().into();
+    }
+    body
+}
+
+fn leader(zone: &Zone) -> (u16, Value) {
+    let body = json!({
+        "ha_enabled": false,
+        "is_self": !zone.system.is_sealed(),
+        "active_time": "0001-01-01T00:00:00Z",
+        "leader_address": "",
+        "leader_cluster_address": "",
+        "performance_standby": false,
+        "performance_standby_last_remote_wal": 0,
+    });
+    (200, body)
+}
+
+async fn init_status(zone: &Zone) -> Plain {
+    let status = zone.system.seal_status("").await.map_err(fault)?;
+    Ok((200, json!({ "initialized": status.initialized })))
+}
+
+async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
+    let data = fields_of(inbound)?;
+    let fields = Fields(&data);
+    for name in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
+        let empty = match data.get(name) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::String(text)) => text.is_empty(),
+            Some(_) => false,
+        };
+        if !empty {
+            let text = format!("field '{name}': PGP is not supported; give age_recipients (age1…) instead");
+            return Err(Fault::bad_request(text));
+        }
+    }
+    for name in ["recovery_shares", "recovery_threshold", "stored_shares"] {
+        if fields.number(name)?.unwrap_or(0) != 0 {
+            return Err(Fault::bad_request(format!("field '{name}': only a Shamir seal exists")));
+        }
+    }
+    let number = |name, usual: u8| -> Result<u8, Fault> {
+        match fields.number(name)? {
+            None => Ok(usual),
+            Some(value) => u8::try_from(value).map_err(|_| {
+                Fault::bad_request(format!("field '{name}': expected a number from 1 to 255"))
+            }),
+        }
+    };
+    let options = InitOptions {
+        shares: number("secret_shares", 5)?,
+        threshold: number("secret_threshold", 3)?,
+        age_recipients: fields.list("age_recipients")?.unwrap_or_default(),
+    };
+    let made = zone.system.init(options).await.map_err(fault)?;
+    let mut body = json!({
+        "keys": made.keys_hex(),
+        "keys_base64": made.keys_base64(),
+        "root_token": made.root_token(),
+    });
+    if let Some(encrypted) = made.encrypted() {
+        body["keys_age"] = encrypted.into();
+    }
+    Ok((200, body))
+}
+
+async fn unseal(zone: &Zone, inbound: &Inbound) -> Plain {
+    let data = fields_of(inbound)?;
+    let fields = Fields(&data);
+    if fields.flag("migrate")?.unwrap_or(false) {
+        return Err(Fault::bad_request("field 'migrate': there is no seal to migrate to"));
+    }
+    let client = inbound.client.ip().to_string();
+    if fields.flag("reset")?.unwrap_or(false) {
+        let nonce = fields.text("nonce")?;
+        zone.system.unseal_reset(&client, nonce.as_deref()).await.map_err(fault)?;
+        return seal_status(zone, inbound).await;
+    }
+    let key = zone_types::Secret::new(fields.text("key")?.unwrap_or_default());
+    if key.expose().is_empty() {
+        return Err(Fault::bad_request("'key' must be specified in request body as JSON, or 'reset' set to true"));
+    }
+    zone.system.unseal(&key, &client).await.map_err(fault)?;
+    seal_status(zone, inbound).await
+}
+
+fn fields_of(inbound: &Inbound) -> Result<Map<String, Value>, Fault> {
+    if inbound.body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    strict::parse_object(&inbound.body).map_err(|fault| Fault::bad_request(fault.to_string()))
+}
+
+/// The client's view of a system error.
+pub(super) fn fault(error: SystemError) -> Fault {
+    let mut fault = match &error {
+        SystemError::Invalid(text) => Fault::bad_request(text.clone()),
+        SystemError::Sealed => Fault::new(503, "Vault is sealed"),
+        SystemError::AlreadyInitialised | SystemError::NotInitialised => {
+            Fault::bad_request(error.to_string())
+        }
+        SystemError::Barrier(_) => Fault::new(503, "storage is not available"),
+        SystemError::Access(access) => return super::sys::access_fault(access),
+        _ => Fault::new(500, "internal error"),
+    };
+    if fault.status >= 500 {
+        fault.internal = Some(chain(&error));
+    }
+    fault
+}
