@@ -24,6 +24,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -61,6 +62,8 @@ pub struct Rule {
     pub(crate) pattern: Pattern,
     pub(crate) permissions: Permissions,
     sources: Vec<Source>,
+    /// The text of the grounds by capability, made when it is first asked for.
+    texts: [OnceLock<Arc<str>>; 8],
 }
 
 /// One stanza that had a part in a rule.
@@ -160,6 +163,7 @@ impl Acl {
                         pattern: rule.pattern.clone(),
                         permissions: rule.permissions.clone(),
                         sources: vec![source],
+                        texts: Default::default(),
                     });
             }
         }
@@ -356,6 +360,17 @@ impl Grounds<'_> {
         let root = self.rule.is_none().then_some("root");
         root.into_iter()
             .chain(self.sources().map(|source| source.policy.as_str()))
+    }
+
+    /// What `Display` prints, made once for each rule and capability.
+    pub fn text(&self) -> Arc<str> {
+        static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "root".into());
+        let Some(rule) = self.rule else {
+            return ROOT.clone();
+        };
+        rule.texts[self.capability.lowest()]
+            .get_or_init(|| self.to_string().into())
+            .clone()
     }
 
     fn sources(&self) -> impl Iterator<Item = &Source> {

@@ -63,6 +63,11 @@ impl Capabilities {
             .map(|(word, _)| word)
     }
 
+    /// The place of the lowest member: one number below 8 for each single capability.
+    pub(crate) fn lowest(self) -> usize {
+        (self.0.trailing_zeros() & 7) as usize
+    }
+
     pub(crate) fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }

@@ -111,6 +111,15 @@ impl Policy {
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(|rule| rule.pattern.text())
     }
+
+    /// The patterns that it denies. Taking such a rule away gives rights to whoever has them from
+    /// another policy, so [`Acl::covers`](crate::Acl::covers) alone cannot judge that.
+    pub fn denials(&self) -> impl Iterator<Item = &str> {
+        self.rules
+            .iter()
+            .filter(|rule| rule.permissions.capabilities.has(Capabilities::DENY))
+            .map(|rule| rule.pattern.text())
+    }
 }
 
 fn read_items(text: &str) -> Result<Vec<Item>, PolicyFault> {

@@ -183,6 +183,24 @@ fn the_same_pattern_unites() {
 }
 
 #[test]
+fn the_text_of_the_grounds_is_kept_for_each_operation() {
+    let acl = acl(&[&rules("s/*: read"), &rules("s/*: update")]);
+    let path = RequestPath::from_text("s/a").unwrap();
+    for operation in ALL.into_iter().chain(ALL) {
+        let ask = Ask {
+            path: &path,
+            operation,
+            parameters: None,
+            wrap_ttl: None,
+        };
+        let grounds = acl.check(&ask).rule.unwrap();
+        assert_eq!(*grounds.text(), *grounds.to_string(), "{operation:?}");
+        let root = Acl::root();
+        assert_eq!(*root.check(&ask).rule.unwrap().text(), *"root");
+    }
+}
+
+#[test]
 fn ghsa_xp3c_a_list_does_not_escape_a_deny_in_either_spelling() {
     let cases = [
         "s/*: list\ns/deep/*: deny",

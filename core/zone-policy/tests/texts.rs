@@ -321,6 +321,15 @@ fn attack_8_constraints_count_when_rules_are_compared() {
 }
 
 #[test]
+fn attack_8_denials_are_known_by_their_patterns() {
+    let text = r#"path "a/*" { capabilities = ["read"] }
+        path "/a/b" { capabilities = ["deny", "read"] }
+        path "+/c" { policy = "deny" }"#;
+    let policy = Policy::parse("p", text).unwrap();
+    assert_eq!(policy.denials().collect::<Vec<_>>(), ["a/b", "+/c"]);
+}
+
+#[test]
 fn attack_8_a_proof_that_takes_too_long_is_no_proof() {
     let many = |word: &str| -> String {
         (0..3000)
