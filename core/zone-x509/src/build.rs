@@ -19,6 +19,7 @@ use zone_types::Timestamp;
 
 use crate::certificate::{Body, Validity, key_id};
 use crate::constraints::NameConstraints;
+use crate::lint::{self, LintFault, Profile};
 use crate::names::{AltName, Subject};
 use crate::usage::{KeyUsage, Purpose};
 use crate::{Certificate, Oid, Serial, asn1};
@@ -32,6 +33,9 @@ pub enum BuildFault {
     /// A value of the plan has no encoding: a text that is not ASCII, an instant before 1970…
     #[error("a field cannot be encoded")]
     Der(#[source] der::Error),
+    /// The to-be-signed bytes break a rule of the fixed profile.
+    #[error("{0}")]
+    Lint(#[from] LintFault),
     /// The key does not sign.
     #[error("signing failed: {0}")]
     Key(#[from] KeyFault),
@@ -119,7 +123,13 @@ impl CertificatePlan {
             name: issuer.subject_der(),
             key_id: &issuer_key_id(issuer, key),
         };
-        self.complete(holder, &by, key, scheme)
+        let profile = match self.kind {
+            Kind::Leaf { .. } => Profile::Leaf(issuer),
+            Kind::Authority { .. } => Profile::Authority(issuer),
+        };
+        let body = self.body(holder, &by, scheme)?;
+        lint::check_certificate(&body, profile)?;
+        sign_body(&body, key, scheme)
     }
 
     /// A certificate for `key`, signed by itself: a root.
@@ -133,17 +143,8 @@ impl CertificatePlan {
             name: &self.subject.to_der()?,
             key_id: &key_id(holder),
         };
-        self.complete(holder, &by, key, scheme)
-    }
-
-    fn complete(
-        &self,
-        holder: &PublicKey,
-        by: &Signer<'_>,
-        key: &PrivateKey,
-        scheme: SignatureScheme,
-    ) -> Result<Vec<u8>, BuildFault> {
-        let body = self.body(holder, by, scheme)?;
+        let body = self.body(holder, &by, scheme)?;
+        lint::check_certificate(&body, Profile::Root)?;
         sign_body(&body, key, scheme)
     }
 
@@ -285,7 +286,7 @@ struct Signer<'a> {
     key_id: &'a [u8],
 }
 
-/// `body`, linted, with the signature of `key`.
+/// `body`, which was linted, with the signature of `key`.
 pub(crate) fn sign_body(
     body: &[u8],
     key: &PrivateKey,

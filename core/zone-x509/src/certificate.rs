@@ -48,7 +48,7 @@ pub enum ParseFault {
     #[error("{0}")]
     Profile(&'static str),
     /// The public key is of no use.
-    #[error("the public key is refused")]
+    #[error("the public key is refused: {0}")]
     Key(#[from] KeyFault),
 }
 
@@ -339,7 +339,8 @@ impl Certificate {
         })
     }
 
-    pub(crate) fn is_version3(&self) -> bool {
+    /// Whether it is of version 3; version 1 has no extensions.
+    pub fn is_version3(&self) -> bool {
         self.version3
     }
 

@@ -25,7 +25,7 @@ use zone_types::Timestamp;
 use crate::build::{self, BuildFault};
 use crate::certificate::{ParseFault, Signed, find, name_text, repeats};
 use crate::usage::KeyUsage;
-use crate::{Certificate, Serial, asn1, pem};
+use crate::{Certificate, Serial, asn1, lint, pem};
 
 /// Longest list that is read, in octets: about 1.5 million entries.
 pub const MAX_CRL: usize = 64 * 1024 * 1024;
@@ -200,7 +200,7 @@ impl Crl {
         let is_authority = certificate.authority().is_some();
         *self.issuer == *certificate.issuer_der()
             && !(self.scope.only_users && is_authority)
-            && !(self.scope.only_authorities && !is_authority)
+            && (!self.scope.only_authorities || is_authority)
             && (self.scope.uris.is_empty() || points().iter().any(|p| self.scope.uris.contains(p)))
     }
 
@@ -328,6 +328,7 @@ impl CrlPlan {
             return Err(BuildFault::Plan("the list would end before it begins"));
         }
         let body = self.body(issuer, key, scheme)?;
+        lint::check_crl(&body)?;
         build::sign_body(&body, key, scheme)
     }
 

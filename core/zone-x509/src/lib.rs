@@ -15,6 +15,7 @@ mod certificate;
 mod constraints;
 mod crl;
 mod fuzz;
+pub mod lint;
 mod names;
 mod pem;
 mod request;

@@ -47,7 +47,7 @@ pub(crate) fn blocks_within(
             return Err(ParseFault::Profile("more than 1024 PEM blocks"));
         }
         let (_, der) =
-            der::pem::decode_vec(tail[..to].as_bytes()).map_err(|_| ParseFault::Pem { label })?;
+            der::pem::decode_vec(&tail.as_bytes()[..to]).map_err(|_| ParseFault::Pem { label })?;
         found.push(der);
         rest = &tail[to..];
     }

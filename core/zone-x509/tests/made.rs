@@ -370,3 +370,20 @@ fn a_changed_list_has_no_signature() {
         assert!(Crl::from_der(&made.der()[..i]).is_err(), "cut at {i}");
     }
 }
+
+#[test]
+fn c1_what_breaks_the_profile_is_not_signed() {
+    let ca = root(KeyType::P256, authority(None));
+    let mut long = leaf("a.example");
+    long.subject.organization = vec!["a".repeat(65)];
+    let mut double = leaf("a.example");
+    double.names = vec![AltName::Dns("a.example".into()); 2];
+    for (rule, plan) in [("subject-lengths", long), ("names-unique", double)] {
+        match ca.sign(&plan, &ca.key) {
+            Err(BuildFault::Lint(fault)) => assert_eq!(fault.rule, rule),
+            other => panic!("{rule}: {other:?}"),
+        }
+    }
+    let revoked = vec![(Serial::from_random([7; 20]), at("2026-01-02T03:04:05Z")); 2];
+    assert!(matches!(ca.list(&list(revoked)), Err(BuildFault::Lint(_))));
+}
