@@ -164,3 +164,47 @@ pub(super) fn trash_key(mount: &Mount, id: [u8; 8]) -> Result<Key, KvError> {
 fn key(mount: &Mount, kind: &str, rest: &[u8]) -> Result<Key, KvError> {
     mount.key(kind, rest).map_err(|_| KvError::PathTooLong)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A mount as it is stored.
+    fn mount() -> Mount {
+        let text = r#"{"namespace":"root","id":"0123456789abcdef","path":"kv/","kind":"kv",
+            "accessor":"kv_1","uuid":"u","description":"","options":{},"config":{}}"#;
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn golden_keys_1() {
+        let mount = mount();
+        let place = Place::of(&mount, "team/app").unwrap();
+        let keys = [
+            place.metadata().clone(),
+            place.version(0x0123_4567_89ab_cdef, 12).unwrap(),
+            config_key(&mount).unwrap(),
+            trash_key(&mount, [0, 1, 2, 3, 4, 5, 6, 0xff]).unwrap(),
+        ];
+        let line = |key: &Key| format!("{}\n", key.as_bytes().escape_ascii());
+        let lines: String = keys.iter().map(line).collect();
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/kv2-keys-1.txt");
+        assert_eq!(lines, std::fs::read_to_string(golden).unwrap());
+    }
+
+    #[test]
+    fn a_range_of_versions_is_that_path_and_generation_alone() {
+        let mount = mount();
+        let range = version_range(&mount, "a", 7, (2, 4)).unwrap();
+        let inside = |path, generation, version| {
+            let key = version_key(&mount, path, generation, version).unwrap();
+            let end = range.end.as_ref().unwrap();
+            key.as_bytes() >= &range.start[..] && key.as_bytes() < &end[..]
+        };
+        assert_eq!(
+            [1, 2, 4, 5].map(|n| inside("a", 7, n)),
+            [false, true, true, false]
+        );
+        assert!(!inside("a", 6, 3) && !inside("a", 8, 3) && !inside("a/b", 7, 3));
+    }
+}

@@ -46,21 +46,31 @@ impl KvService {
         }
     }
 
+    /// Removes the versions in few batches, and the record with the last of them.
     async fn clean(&self, mount: &Mount, key: &Key, trash: &Trash) -> Result<(), KvError> {
+        let mut dead = Vec::new();
         for run in &trash.ranges {
-            let range = version_range(mount, &trash.path, trash.generation, *run)?;
+            let mut range = version_range(mount, &trash.path, trash.generation, *run)?;
             loop {
-                let dead = self.barrier.scan_keys(&range, REMOVALS).await?;
-                if dead.is_empty() {
-                    break;
+                let found = self
+                    .barrier
+                    .scan_keys(&range, REMOVALS - dead.len())
+                    .await?;
+                let Some(last) = found.last() else { break };
+                range = range.after(last);
+                dead.extend(found);
+                if dead.len() == REMOVALS {
+                    self.remove(&mut dead).await?;
                 }
-                let batch = dead.into_iter().fold(Batch::new(), Batch::delete);
-                self.barrier.commit(batch).await?;
             }
         }
-        self.barrier
-            .commit(Batch::new().delete(key.clone()))
-            .await?;
+        dead.push(key.clone());
+        self.remove(&mut dead).await
+    }
+
+    async fn remove(&self, keys: &mut Vec<Key>) -> Result<(), KvError> {
+        let batch = keys.drain(..).fold(Batch::new(), Batch::delete);
+        self.barrier.commit(batch).await?;
         Ok(())
     }
 }

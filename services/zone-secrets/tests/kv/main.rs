@@ -1,0 +1,14 @@
+//! KV version 2 from outside, over a zone in memory whose store can die at any write.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod cost;
+mod crash;
+mod limits;
+mod listing;
+mod races;
+mod secrecy;
+mod settings;
+mod versions;
+mod writing;
+mod zone;
