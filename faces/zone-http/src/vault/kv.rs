@@ -45,7 +45,10 @@ async fn data(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
         Operation::Read => {
             let reading = kv.read(&call.permit, version(&call.data)?).await?;
             let data = reading.data()?;
-            let view = SecretView { data, metadata: VersionView::of(&reading.info) };
+            let view = SecretView {
+                data,
+                metadata: VersionView::of(&reading.info),
+            };
             found_or_gone(&view, reading.is_gone())
         }
         Operation::Create | Operation::Update => {
@@ -74,14 +77,21 @@ async fn subkeys(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
     }
     let depth = whole(&call.data, "depth")?.unwrap_or(0);
     let depth = usize::try_from(depth).unwrap_or(usize::MAX);
-    let found = kv.subkeys(&call.permit, version(&call.data)?, depth).await?;
-    let view =
-        SubkeysView { subkeys: found.keys.as_ref(), metadata: VersionView::of(&found.info) };
+    let found = kv
+        .subkeys(&call.permit, version(&call.data)?, depth)
+        .await?;
+    let view = SubkeysView {
+        subkeys: found.keys.as_ref(),
+        metadata: VersionView::of(&found.info),
+    };
     found_or_gone(&view, found.keys.is_none())
 }
 
 async fn versions(kv: &KvService, call: &Call, area: &str) -> Result<Reply, Fault> {
-    if !matches!(call.permit.operation(), Operation::Create | Operation::Update) {
+    if !matches!(
+        call.permit.operation(),
+        Operation::Create | Operation::Update
+    ) {
         return Err(Fault::unsupported_operation());
     }
     let numbers = Fields(&call.data).numbers("versions")?.unwrap_or_default();
@@ -104,13 +114,17 @@ async fn versions(kv: &KvService, call: &Call, area: &str) -> Result<Reply, Faul
 
 /// `data`, which must be an object.
 fn secret(data: &Map<String, Value>) -> Result<&Map<String, Value>, Fault> {
-    Fields(data).object("data")?.ok_or_else(|| Fault::bad_request("no data provided"))
+    Fields(data)
+        .object("data")?
+        .ok_or_else(|| Fault::bad_request("no data provided"))
 }
 
 /// `options.cas`. One that is there but is no number is refused: to pass over it would write
 /// without the check that was asked for.
 fn cas(data: &Map<String, Value>) -> Result<Option<i64>, Fault> {
-    let Some(options) = Fields(data).object("options")? else { return Ok(None) };
+    let Some(options) = Fields(data).object("options")? else {
+        return Ok(None);
+    };
     if !options.contains_key("cas") {
         return Ok(None);
     }
@@ -127,7 +141,9 @@ fn version(data: &Map<String, Value>) -> Result<Option<u64>, Fault> {
 
 /// A whole number that is not below zero.
 fn whole(data: &Map<String, Value>, name: &str) -> Result<Option<u64>, Fault> {
-    let Some(number) = Fields(data).number(name)? else { return Ok(None) };
+    let Some(number) = Fields(data).number(name)? else {
+        return Ok(None);
+    };
     match u64::try_from(number) {
         Ok(number) => Ok(Some(number)),
         Err(_) => Err(wrong(name, "a whole number, not below zero")),
@@ -140,7 +156,10 @@ fn wrong(name: &str, expected: &str) -> Fault {
 
 /// 404 with a warning and no error, as Vault says it.
 fn warned(warning: String) -> Reply {
-    Reply::Gone(Answer { warnings: vec![warning], ..Answer::default() })
+    Reply::Gone(Answer {
+        warnings: vec![warning],
+        ..Answer::default()
+    })
 }
 
 fn no_such_endpoint(operation: Operation) -> String {
@@ -159,8 +178,15 @@ fn no_such_endpoint(operation: Operation) -> String {
 
 /// 200 with `view`, or 404 with it for a version without data.
 fn found_or_gone(view: &impl Serialize, gone: bool) -> Result<Reply, Fault> {
-    let answer = Answer { data: Some(to_raw(view)?), ..Answer::default() };
-    Ok(if gone { Reply::Gone(answer) } else { Reply::Data(answer) })
+    let answer = Answer {
+        data: Some(to_raw(view)?),
+        ..Answer::default()
+    };
+    Ok(if gone {
+        Reply::Gone(answer)
+    } else {
+        Reply::Data(answer)
+    })
 }
 
 #[derive(Serialize)]

@@ -71,7 +71,9 @@ async fn list(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
     let fields = Fields(&call.data);
     let after = fields.text("after")?;
     // As in OpenBao, a limit of zero or below is none.
-    let limit = fields.number("limit")?.and_then(|limit| usize::try_from(limit).ok());
+    let limit = fields
+        .number("limit")?
+        .and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.filter(|limit| *limit > 0);
     Reply::keys(&kv.list(&call.permit, after.as_deref(), limit).await?)
 }
@@ -89,7 +91,9 @@ fn update(data: &Map<String, Value>, nulls: Nulls) -> Result<MetadataUpdate, Fau
     let reset = |name: &str| nulls == Nulls::Reset && data.get(name) == Some(&Value::Null);
     Ok(MetadataUpdate {
         max_versions: max_versions(data)?.or(reset("max_versions").then_some(0)),
-        cas_required: fields.flag("cas_required")?.or(reset("cas_required").then_some(false)),
+        cas_required: fields
+            .flag("cas_required")?
+            .or(reset("cas_required").then_some(false)),
         metadata_cas_required: fields
             .flag("metadata_cas_required")?
             .or(reset("metadata_cas_required").then_some(false)),
@@ -101,7 +105,10 @@ fn update(data: &Map<String, Value>, nulls: Nulls) -> Result<MetadataUpdate, Fau
             Some(map) => Some(CustomChange::Replace(replaced(map)?)),
             None => reset("custom_metadata").then(|| CustomChange::Replace(BTreeMap::new())),
         },
-        metadata_cas: match (fields.number("metadata_cas")?, data.contains_key("metadata_cas")) {
+        metadata_cas: match (
+            fields.number("metadata_cas")?,
+            data.contains_key("metadata_cas"),
+        ) {
             (None, true) => return Err(wrong("metadata_cas", "a whole number")),
             (cas, _) => cas,
         },
@@ -117,7 +124,9 @@ fn replaced(map: &Map<String, Value>) -> Result<BTreeMap<String, String>, Fault>
 }
 
 fn merged(map: &Map<String, Value>) -> Result<BTreeMap<String, Option<String>>, Fault> {
-    map.iter().map(|(key, value)| Ok((key.clone(), custom_text(value)?))).collect()
+    map.iter()
+        .map(|(key, value)| Ok((key.clone(), custom_text(value)?)))
+        .collect()
 }
 
 /// A value of custom metadata as text, in the spelling that Vault gives numbers and booleans.
@@ -142,7 +151,9 @@ fn max_versions(data: &Map<String, Value>) -> Result<Option<u32>, Fault> {
 
 /// `delete_version_after` of a mount: below zero switches it off.
 fn expiry(fields: &Fields<'_>) -> Result<Option<Expiry>, Fault> {
-    let Some(text) = fields.text("delete_version_after")? else { return Ok(None) };
+    let Some(text) = fields.text("delete_version_after")? else {
+        return Ok(None);
+    };
     let (negative, span) = match text.trim().strip_prefix('-') {
         Some(span) => (true, span),
         None => (false, text.trim()),
@@ -170,7 +181,10 @@ fn noticed(notices: &[Notice]) -> Reply {
             "\"{field}\" set to false, but is mandated by backend config. This value will be ignored."
         )
     };
-    Reply::Data(Answer { warnings: notices.iter().map(warning).collect(), ..Answer::default() })
+    Reply::Data(Answer {
+        warnings: notices.iter().map(warning).collect(),
+        ..Answer::default()
+    })
 }
 
 #[derive(Serialize)]
