@@ -124,7 +124,7 @@ impl Subject {
         Ok(subject)
     }
 
-    fn attributes(&self) -> impl Iterator<Item = (Oid, &str)> {
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (Oid, &str)> {
         let lists = [
             (COUNTRY, &self.country),
             (ORGANIZATION, &self.organization),

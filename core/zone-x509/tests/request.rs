@@ -128,6 +128,7 @@ fn attack_1_every_changed_octet_is_refused() {
     for i in 0..der.len() {
         let mut copy = der.clone();
         copy[i] ^= 1;
+        zone_x509::fuzz_csr(&copy);
         assert!(Request::from_der(&copy).is_err(), "octet {i}");
         assert!(Request::from_der(&der[..i]).is_err(), "cut at {i}");
     }
