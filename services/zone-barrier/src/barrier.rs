@@ -5,6 +5,7 @@
 //! uses one (B2).
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -16,7 +17,7 @@ use zone_types::Timestamp;
 
 use crate::batch::{Batch, Change, MAX_BATCH_BYTES, MAX_BATCH_OPS, Plain, Precondition};
 use crate::blob::{self, Blobs};
-use crate::commit::Committer;
+use crate::commit::{Committer, Watch};
 use crate::init::Phase;
 use crate::keyring::{self, Keyring};
 use crate::record::{Format, OVERHEAD};
@@ -208,6 +209,19 @@ impl Barrier {
         }
         let todo = changes.into_iter().map(Todo::from).collect::<Vec<_>>();
         self.commit_todo(&todo, conditions).await
+    }
+
+    /// Tells of every group from now on that touches a key beginning with `prefix`. Watch first,
+    /// then read. Tells keys and no values, so it goes on while sealed.
+    pub fn watch(&self, prefix: impl Into<bytes::Bytes>) -> Watch {
+        self.inner.committer.watch(prefix)
+    }
+
+    /// Writes a consistent copy of the store, sealed as it is, to a new file while writers go on.
+    /// The copy opens with the shares that open the zone now, also after a later rekey.
+    pub async fn snapshot(&self, target: &Path) -> Result<Revision, BarrierError> {
+        self.check_open()?;
+        Ok(self.inner.committer.snapshot(target).await?)
     }
 
     /// Drops and wipes every key. What was read before stays with those who read it; compare

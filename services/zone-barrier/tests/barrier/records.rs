@@ -191,6 +191,10 @@ async fn b2_while_sealed_every_call_fails() {
         Err(BarrierError::Sealed)
     ));
     assert!(matches!(
+        barrier.snapshot("never".as_ref()).await,
+        Err(BarrierError::Sealed)
+    ));
+    assert!(matches!(
         barrier.rekey_apply(rekey).await,
         Err(BarrierError::Sealed)
     ));
