@@ -12,9 +12,11 @@
 mod asn1;
 mod build;
 mod certificate;
+pub mod chain;
 mod constraints;
 mod crl;
 mod fuzz;
+pub mod inspect;
 pub mod lint;
 mod names;
 mod pem;

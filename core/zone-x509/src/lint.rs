@@ -20,11 +20,13 @@ mod pieces;
 mod view;
 
 #[cfg(test)]
-mod draft;
+pub(crate) mod draft;
 #[cfg(test)]
 mod tests;
 
 use crate::Certificate;
+
+pub(crate) use extensions::usages_of;
 
 /// What a certificate is meant to be.
 #[derive(Debug, Clone, Copy)]

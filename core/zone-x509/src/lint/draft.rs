@@ -5,45 +5,45 @@ use der::Encode;
 use zone_crypto::sign::{KeyType, PrivateKey};
 
 use crate::asn1::wrap;
-use crate::{AltName, Certificate, Oid, Subject, key_id};
+use crate::{AltName, Certificate, Crl, Oid, Subject, key_id};
 
-pub(super) const BOOLEAN: u8 = 0x01;
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const OCTETS: u8 = 0x04;
-pub(super) const ENUMERATED: u8 = 0x0a;
-pub(super) const UTF8: u8 = 0x0c;
-pub(super) const PRINTABLE: u8 = 0x13;
-pub(super) const UTC: u8 = 0x17;
-pub(super) const GENERALIZED: u8 = 0x18;
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const SET: u8 = 0x31;
-pub(super) const DNS: u8 = 0x82;
-pub(super) const URI: u8 = 0x86;
+pub(crate) const BOOLEAN: u8 = 0x01;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const OCTETS: u8 = 0x04;
+pub(crate) const ENUMERATED: u8 = 0x0a;
+pub(crate) const UTF8: u8 = 0x0c;
+pub(crate) const PRINTABLE: u8 = 0x13;
+pub(crate) const UTC: u8 = 0x17;
+pub(crate) const GENERALIZED: u8 = 0x18;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const SET: u8 = 0x31;
+pub(crate) const DNS: u8 = 0x82;
+pub(crate) const URI: u8 = 0x86;
 
-pub(super) fn tlv(tag: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn tlv(tag: u8, content: impl AsRef<[u8]>) -> Vec<u8> {
     wrap(tag, &[content.as_ref()])
 }
 
-pub(super) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
     wrap(SEQUENCE, parts)
 }
 
-pub(super) fn oid(dotted: &str) -> Vec<u8> {
+pub(crate) fn oid(dotted: &str) -> Vec<u8> {
     Oid::new_unwrap(dotted).to_der().unwrap()
 }
 
-pub(super) fn name(common: &str) -> Vec<u8> {
+pub(crate) fn name(common: &str) -> Vec<u8> {
     Subject::common(common).to_der().unwrap()
 }
 
 /// A name of one attribute.
-pub(super) fn attribute(kind: &str, tag: u8, text: &str) -> Vec<u8> {
+pub(crate) fn attribute(kind: &str, tag: u8, text: &str) -> Vec<u8> {
     let pair = sequence(&[&oid(kind), &tlv(tag, text)]);
     sequence(&[&tlv(SET, pair)])
 }
 
 /// `GeneralNames`.
-pub(super) fn names(list: &[&str]) -> Vec<u8> {
+pub(crate) fn names(list: &[&str]) -> Vec<u8> {
     let parts: Vec<Vec<u8>> = list.iter().map(|text| general_name(text)).collect();
     sequence(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
@@ -62,16 +62,16 @@ fn general_name(text: &str) -> Vec<u8> {
 }
 
 /// Distribution points, each of one URI.
-pub(super) fn points(uri: &str) -> Vec<u8> {
+pub(crate) fn points(uri: &str) -> Vec<u8> {
     let full = wrap(0xa0, &[&tlv(0xa0, tlv(URI, uri))]);
     sequence(&[&sequence(&[&full])])
 }
 
 /// One extension.
-pub(super) struct Extension {
-    pub(super) oid: &'static str,
-    pub(super) is_critical: bool,
-    pub(super) value: Vec<u8>,
+pub(crate) struct Extension {
+    pub(crate) oid: &'static str,
+    pub(crate) is_critical: bool,
+    pub(crate) value: Vec<u8>,
 }
 
 fn extensions(list: &[Extension]) -> Vec<u8> {
@@ -92,34 +92,34 @@ fn extensions(list: &[Extension]) -> Vec<u8> {
     tlv(SEQUENCE, all)
 }
 
-pub(super) const KEY_ID: &str = "2.5.29.14";
-pub(super) const USAGE: &str = "2.5.29.15";
-pub(super) const NAMES: &str = "2.5.29.17";
-pub(super) const BASIC: &str = "2.5.29.19";
-pub(super) const SUBTREES: &str = "2.5.29.30";
-pub(super) const POINTS: &str = "2.5.29.31";
-pub(super) const POLICIES: &str = "2.5.29.32";
-pub(super) const AUTHORITY: &str = "2.5.29.35";
-pub(super) const PURPOSES: &str = "2.5.29.37";
-pub(super) const ACCESS: &str = "1.3.6.1.5.5.7.1.1";
+pub(crate) const KEY_ID: &str = "2.5.29.14";
+pub(crate) const USAGE: &str = "2.5.29.15";
+pub(crate) const NAMES: &str = "2.5.29.17";
+pub(crate) const BASIC: &str = "2.5.29.19";
+pub(crate) const SUBTREES: &str = "2.5.29.30";
+pub(crate) const POINTS: &str = "2.5.29.31";
+pub(crate) const POLICIES: &str = "2.5.29.32";
+pub(crate) const AUTHORITY: &str = "2.5.29.35";
+pub(crate) const PURPOSES: &str = "2.5.29.37";
+pub(crate) const ACCESS: &str = "1.3.6.1.5.5.7.1.1";
 
 /// A `TBSCertificate` in pieces, each a whole encoded value.
-pub(super) struct Draft {
-    pub(super) version: Vec<u8>,
-    pub(super) serial: Vec<u8>,
-    pub(super) algorithm: Vec<u8>,
-    pub(super) issuer: Vec<u8>,
-    pub(super) not_before: Vec<u8>,
-    pub(super) not_after: Vec<u8>,
-    pub(super) subject: Vec<u8>,
-    pub(super) spki: Vec<u8>,
-    pub(super) unique_ids: Vec<u8>,
-    pub(super) extensions: Vec<Extension>,
+pub(crate) struct Draft {
+    pub(crate) version: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
+    pub(crate) algorithm: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) not_before: Vec<u8>,
+    pub(crate) not_after: Vec<u8>,
+    pub(crate) subject: Vec<u8>,
+    pub(crate) spki: Vec<u8>,
+    pub(crate) unique_ids: Vec<u8>,
+    pub(crate) extensions: Vec<Extension>,
 }
 
 impl Draft {
     /// A root that passes.
-    pub(super) fn root(key: &PrivateKey) -> Self {
+    pub(crate) fn root(key: &PrivateKey) -> Self {
         let id = key_id(key.public_key());
         let mut draft = Self {
             version: tlv(0xa0, tlv(INTEGER, [2])),
@@ -140,12 +140,12 @@ impl Draft {
     }
 
     /// A CA below `issuer` that passes.
-    pub(super) fn authority(key: &PrivateKey, issuer: &Signer) -> Self {
+    pub(crate) fn authority(key: &PrivateKey, issuer: &Signer) -> Self {
         Self::root(key).below(issuer, "authority")
     }
 
     /// A leaf below `issuer` that passes.
-    pub(super) fn leaf(key: &PrivateKey, issuer: &Signer) -> Self {
+    pub(crate) fn leaf(key: &PrivateKey, issuer: &Signer) -> Self {
         let mut draft = Self::root(key).below(issuer, "a.example");
         draft.not_after = tlv(UTC, "270101000000Z");
         draft.drop(BASIC);
@@ -176,7 +176,7 @@ impl Draft {
     }
 
     /// Sets an extension.
-    pub(super) fn put(&mut self, oid: &'static str, is_critical: bool, value: Vec<u8>) {
+    pub(crate) fn put(&mut self, oid: &'static str, is_critical: bool, value: Vec<u8>) {
         self.drop(oid);
         self.extensions.push(Extension {
             oid,
@@ -186,11 +186,11 @@ impl Draft {
     }
 
     /// Takes an extension out.
-    pub(super) fn drop(&mut self, oid: &str) {
+    pub(crate) fn drop(&mut self, oid: &str) {
         self.extensions.retain(|extension| extension.oid != oid);
     }
 
-    pub(super) fn tbs(&self) -> Vec<u8> {
+    pub(crate) fn tbs(&self) -> Vec<u8> {
         let validity = sequence(&[&self.not_before, &self.not_after]);
         let extensions = tlv(0xa3, extensions(&self.extensions));
         sequence(&[
@@ -211,7 +211,7 @@ impl Draft {
     }
 
     /// The certificate, signed by `key`.
-    pub(super) fn sign(&self, key: &PrivateKey) -> Certificate {
+    pub(crate) fn sign(&self, key: &PrivateKey) -> Certificate {
         let tbs = self.tbs();
         let signature = key.sign(key.algorithm().scheme(), &tbs).unwrap();
         let der = crate::asn1::signed(&tbs, &self.algorithm, &signature);
@@ -220,14 +220,14 @@ impl Draft {
 }
 
 /// A CA with its key.
-pub(super) struct Signer {
-    pub(super) key: PrivateKey,
-    pub(super) certificate: Certificate,
+pub(crate) struct Signer {
+    pub(crate) key: PrivateKey,
+    pub(crate) certificate: Certificate,
 }
 
 impl Signer {
     /// A root, changed before it is signed.
-    pub(super) fn root(key_type: KeyType, change: impl Fn(&mut Draft)) -> Self {
+    pub(crate) fn root(key_type: KeyType, change: impl Fn(&mut Draft)) -> Self {
         let key = PrivateKey::generate(key_type).unwrap();
         let mut draft = Draft::root(&key);
         change(&mut draft);
@@ -238,24 +238,70 @@ impl Signer {
     }
 }
 
-/// A `TBSCertList` in pieces.
-pub(super) struct ListDraft {
-    pub(super) version: Vec<u8>,
-    pub(super) algorithm: Vec<u8>,
-    pub(super) issuer: Vec<u8>,
-    pub(super) this_update: Vec<u8>,
-    pub(super) next_update: Vec<u8>,
-    /// Whole entries; `None` leaves the field out.
-    pub(super) entries: Option<Vec<Vec<u8>>>,
-    pub(super) extensions: Vec<Extension>,
+impl Signer {
+    /// A CA below this one, changed before it is signed.
+    pub(crate) fn authority(&self, change: impl Fn(&mut Draft)) -> Self {
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        let mut draft = Draft::authority(&key, self);
+        change(&mut draft);
+        Self {
+            certificate: draft.sign(&self.key),
+            key,
+        }
+    }
+
+    /// A leaf below this CA, changed before it is signed.
+    pub(crate) fn leaf(&self, change: impl Fn(&mut Draft)) -> Certificate {
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        let mut draft = Draft::leaf(&key, self);
+        change(&mut draft);
+        draft.sign(&self.key)
+    }
+
+    /// A complete list of these serials (each 20 octets of one value), changed before it is
+    /// signed.
+    pub(crate) fn list(&self, serials: &[u8], change: impl Fn(&mut ListDraft)) -> Crl {
+        let mut draft = ListDraft::new();
+        draft.issuer = self.certificate.subject_der().to_vec();
+        draft.algorithm = self
+            .key
+            .algorithm()
+            .scheme()
+            .algorithm_identifier()
+            .to_vec();
+        draft.drop(ISSUING_POINT);
+        let id = self.certificate.key_id().unwrap();
+        draft.put(AUTHORITY, false, sequence(&[&tlv(0x80, id)]));
+        let date = tlv(UTC, "260201000000Z");
+        let entries = serials
+            .iter()
+            .map(|fill| entry(&[*fill; 20], &date, &[reason(1)]));
+        draft.entries = Some(entries.collect::<Vec<_>>()).filter(|list| !list.is_empty());
+        change(&mut draft);
+        let tbs = draft.tbs();
+        let signature = self.key.sign(self.key.algorithm().scheme(), &tbs).unwrap();
+        Crl::from_der(&crate::asn1::signed(&tbs, &draft.algorithm, &signature)).unwrap()
+    }
 }
 
-pub(super) const NUMBER: &str = "2.5.29.20";
-pub(super) const REASON: &str = "2.5.29.21";
-pub(super) const ISSUING_POINT: &str = "2.5.29.28";
+/// A `TBSCertList` in pieces.
+pub(crate) struct ListDraft {
+    pub(crate) version: Vec<u8>,
+    pub(crate) algorithm: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) this_update: Vec<u8>,
+    pub(crate) next_update: Vec<u8>,
+    /// Whole entries; `None` leaves the field out.
+    pub(crate) entries: Option<Vec<Vec<u8>>>,
+    pub(crate) extensions: Vec<Extension>,
+}
+
+pub(crate) const NUMBER: &str = "2.5.29.20";
+pub(crate) const REASON: &str = "2.5.29.21";
+pub(crate) const ISSUING_POINT: &str = "2.5.29.28";
 
 /// An entry of a list.
-pub(super) fn entry(serial: &[u8], date: &[u8], list: &[Extension]) -> Vec<u8> {
+pub(crate) fn entry(serial: &[u8], date: &[u8], list: &[Extension]) -> Vec<u8> {
     let extensions = if list.is_empty() {
         Vec::new()
     } else {
@@ -264,7 +310,7 @@ pub(super) fn entry(serial: &[u8], date: &[u8], list: &[Extension]) -> Vec<u8> {
     sequence(&[&tlv(INTEGER, serial), date, &extensions])
 }
 
-pub(super) fn reason(code: u8) -> Extension {
+pub(crate) fn reason(code: u8) -> Extension {
     Extension {
         oid: REASON,
         is_critical: false,
@@ -274,7 +320,7 @@ pub(super) fn reason(code: u8) -> Extension {
 
 impl ListDraft {
     /// A list of one shard that passes.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let date = tlv(UTC, "260201000000Z");
         let full = wrap(0xa0, &[&tlv(0xa0, tlv(URI, "http://ca.example/crl/1"))]);
         let extension = |oid, is_critical, value| Extension {
@@ -304,7 +350,7 @@ impl ListDraft {
         }
     }
 
-    pub(super) fn put(&mut self, oid: &'static str, is_critical: bool, value: Vec<u8>) {
+    pub(crate) fn put(&mut self, oid: &'static str, is_critical: bool, value: Vec<u8>) {
         self.extensions.retain(|extension| extension.oid != oid);
         self.extensions.push(Extension {
             oid,
@@ -313,11 +359,11 @@ impl ListDraft {
         });
     }
 
-    pub(super) fn drop(&mut self, oid: &str) {
+    pub(crate) fn drop(&mut self, oid: &str) {
         self.extensions.retain(|extension| extension.oid != oid);
     }
 
-    pub(super) fn tbs(&self) -> Vec<u8> {
+    pub(crate) fn tbs(&self) -> Vec<u8> {
         let entries = self
             .entries
             .as_ref()

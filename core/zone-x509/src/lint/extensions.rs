@@ -375,7 +375,7 @@ fn purposes_fit(view: &View<'_>) -> bool {
 }
 
 /// The usages that go with a purpose; `None` if nobody says.
-fn usages_of(purpose: Purpose) -> Option<KeyUsage> {
+pub(crate) fn usages_of(purpose: Purpose) -> Option<KeyUsage> {
     let signing = KeyUsage::DIGITAL_SIGNATURE;
     let firm = signing | KeyUsage::CONTENT_COMMITMENT;
     let exchange = KeyUsage::KEY_ENCIPHERMENT | KeyUsage::KEY_AGREEMENT;
