@@ -514,3 +514,43 @@ fn messages_show_no_control_characters() {
         "{text:?}"
     );
 }
+
+#[test]
+fn webpki_follows_the_lists_too() {
+    let root = Signer::root(KeyType::P256, |_| {});
+    let leaf = root.leaf(|_| {});
+    let point: ListChange = |draft| partial(draft, "http://ca.example/crl/1");
+    let strange: ListChange = |draft| partial(draft, "urn:zonehead:crl:x:1");
+    let rows = [
+        (root.list(&[], |_| {}), Ok(())),
+        (root.list(&[], point), Ok(())),
+        (root.list(&[0x41], point), Err(webpki::Error::CertRevoked)),
+        (
+            root.list(&[0x41], strange),
+            Err(webpki::Error::UnknownRevocationStatus),
+        ),
+    ];
+    for (list, wanted) in rows {
+        let list = webpki::BorrowedCertRevocationList::from_der(list.der())
+            .unwrap()
+            .into();
+        let lists = [&list];
+        let revocation = webpki::RevocationOptionsBuilder::new(&lists)
+            .unwrap()
+            .build();
+        let (leaf, root) = (leaf.der().into(), root.certificate.der().into());
+        let anchors = [webpki::anchor_from_trusted_cert(&root).unwrap()];
+        let end = webpki::EndEntityCert::try_from(&leaf).unwrap();
+        let at = std::time::Duration::from_secs(1_770_076_800);
+        let verdict = end.verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &anchors,
+            &[],
+            rustls_pki_types::UnixTime::since_unix_epoch(at),
+            webpki::KeyUsage::server_auth(),
+            Some(revocation),
+            None,
+        );
+        assert_eq!(verdict.map(|_| ()), wanted);
+    }
+}
