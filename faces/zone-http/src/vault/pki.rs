@@ -8,6 +8,8 @@ mod config;
 mod fetch;
 mod issue;
 mod role;
+#[cfg(test)]
+mod tests;
 
 use zone_access::Operation;
 use zone_pki::{PkiError, PkiService};

@@ -33,7 +33,9 @@ pub(super) async fn generate_root(
         "internal" => false,
         "exported" => true,
         "existing" | "kms" => {
-            return Err(Fault::bad_request("only internal and exported keys are offered"));
+            return Err(Fault::bad_request(
+                "only internal and exported keys are offered",
+            ));
         }
         _ => return Err(Fault::unsupported_path()),
     };
@@ -41,12 +43,38 @@ pub(super) async fn generate_root(
     let format = Format::read(&fields)?;
     let ask = read_root(&fields)?;
     let root = pki.generate_root(&call.permit, &ask).await?;
-    let GeneratedRoot { der, issuer_id, issuer_name, key_id, key_name, private_key, warnings, .. } =
-        root;
+    let GeneratedRoot {
+        der,
+        issuer_id,
+        issuer_name,
+        key_id,
+        key_name,
+        private_key,
+        warnings,
+        ..
+    } = root;
     let key = exported.then_some(&*private_key);
-    let bundle = Bundle::new(format, &Parts { der: &der, issuing_ca: None, chain: None, key })?;
-    let data = RootData { bundle, issuer_id, issuer_name, key_id, key_name };
-    Ok(Reply::Data(Answer { data: Some(to_raw(&data)?), warnings, ..Answer::default() }))
+    let bundle = Bundle::new(
+        format,
+        &Parts {
+            der: &der,
+            issuing_ca: None,
+            chain: None,
+            key,
+        },
+    )?;
+    let data = RootData {
+        bundle,
+        issuer_id,
+        issuer_name,
+        key_id,
+        key_name,
+    };
+    Ok(Reply::Data(Answer {
+        data: Some(to_raw(&data)?),
+        warnings,
+        ..Answer::default()
+    }))
 }
 
 fn read_root(fields: &Fields<'_>) -> Result<RootAsk, Fault> {
@@ -59,7 +87,9 @@ fn read_root(fields: &Fields<'_>) -> Result<RootAsk, Fault> {
         ));
     }
     if fields.flag("use_pss")? == Some(true) {
-        return Err(Fault::bad_request("field 'use_pss': RSA-PSS signatures are not offered"));
+        return Err(Fault::bad_request(
+            "field 'use_pss': RSA-PSS signatures are not offered",
+        ));
     }
     let names = read_ask(fields)?;
     let bits = fields.number("key_bits")?.unwrap_or(0);
@@ -95,7 +125,9 @@ fn hash(bits: Option<i64>) -> Result<Hash, Fault> {
         None | Some(0 | 256) => Ok(Hash::Sha256),
         Some(384) => Ok(Hash::Sha384),
         Some(512) => Ok(Hash::Sha512),
-        Some(_) => Err(Fault::bad_request("field 'signature_bits': expected 0, 256, 384 or 512")),
+        Some(_) => Err(Fault::bad_request(
+            "field 'signature_bits': expected 0, 256, 384 or 512",
+        )),
     }
 }
 
@@ -112,10 +144,15 @@ fn constraints(fields: &Fields<'_>) -> Result<NameConstraints, Fault> {
     let set = |prefix: &str| -> Result<Vec<Subtree>, Fault> {
         let list = |suffix: &str| {
             let name = format!("{prefix}_{suffix}");
-            fields.list(&name).map(|list| (name, list.unwrap_or_default()))
+            fields
+                .list(&name)
+                .map(|list| (name, list.unwrap_or_default()))
         };
-        let mut trees: Vec<Subtree> =
-            list("dns_domains")?.1.into_iter().map(Subtree::Dns).collect();
+        let mut trees: Vec<Subtree> = list("dns_domains")?
+            .1
+            .into_iter()
+            .map(Subtree::Dns)
+            .collect();
         let (name, ranges) = list("ip_ranges")?;
         for range in ranges {
             let tree = Subtree::parse_cidr(&range);
@@ -126,18 +163,20 @@ fn constraints(fields: &Fields<'_>) -> Result<NameConstraints, Fault> {
         trees.extend(list("email_addresses")?.1.into_iter().map(Subtree::Email));
         Ok(trees)
     };
-    Ok(NameConstraints { permitted: set("permitted")?, excluded: set("excluded")? })
+    Ok(NameConstraints {
+        permitted: set("permitted")?,
+        excluded: set("excluded")?,
+    })
 }
 
-pub(super) async fn import(
-    pki: &PkiService,
-    call: &Call,
-    with_keys: bool,
-) -> Result<Reply, Fault> {
+pub(super) async fn import(pki: &PkiService, call: &Call, with_keys: bool) -> Result<Reply, Fault> {
     let bundle = Secret::new(Fields(&call.data).required("pem_bundle")?);
     let imported = pki.import(&call.permit, &bundle, with_keys).await?;
-    let mapping: Map<String, Value> =
-        imported.mapping.into_iter().map(|(issuer, key)| (issuer, key.into())).collect();
+    let mapping: Map<String, Value> = imported
+        .mapping
+        .into_iter()
+        .map(|(issuer, key)| (issuer, key.into()))
+        .collect();
     let or_null = |ids: Vec<String>| (!ids.is_empty()).then_some(ids);
     Reply::data(&json!({
         "mapping": mapping,
@@ -207,8 +246,12 @@ fn issuer_data(issuer: &Issuer) -> Result<Reply, Fault> {
         "ocsp_servers": record.urls.ocsp_servers,
         "enable_aia_url_templating": record.urls.enable_templating,
     });
-    data["subject_key_id"] =
-        issuer.certificate().key_id().map(|id| colon_hex(&id)).unwrap_or_default().into();
+    data["subject_key_id"] = issuer
+        .certificate()
+        .key_id()
+        .map(|id| colon_hex(&id))
+        .unwrap_or_default()
+        .into();
     Reply::data(&data)
 }
 
@@ -218,14 +261,20 @@ pub(super) async fn update_issuer(
     reference: &str,
 ) -> Result<Reply, Fault> {
     let fields = Fields(&call.data);
-    if fields.text("revocation_signature_algorithm")?.is_some_and(|text| !text.is_empty()) {
+    if fields
+        .text("revocation_signature_algorithm")?
+        .is_some_and(|text| !text.is_empty())
+    {
         return Err(Fault::bad_request(
             "field 'revocation_signature_algorithm': lists are signed as the key usually signs",
         ));
     }
     let change = IssuerChange {
         name: fields.text("issuer_name")?,
-        usage: fields.list("usage")?.map(|names| IssuerUsage::parse(&names)).transpose()?,
+        usage: fields
+            .list("usage")?
+            .map(|names| IssuerUsage::parse(&names))
+            .transpose()?,
         leaf_not_after: fields
             .text("leaf_not_after_behavior")?
             .map(|text| LeafNotAfter::parse(&text))
@@ -237,7 +286,12 @@ pub(super) async fn update_issuer(
         },
     };
     // The id does not change; the name that the caller used may.
-    let id = pki.issuer(&call.permit, reference).await?.record().id.clone();
+    let id = pki
+        .issuer(&call.permit, reference)
+        .await?
+        .record()
+        .id
+        .clone();
     pki.update_issuer(&call.permit, &id, &change).await?;
     read_issuer(pki, call, &id).await
 }

@@ -27,25 +27,32 @@ pub(super) async fn write(pki: &PkiService, call: &Call, name: &str) -> Result<R
             if default.is_none() && follows.is_none() {
                 return Err(Fault::bad_request("missing default"));
             }
-            pki.set_default_issuer(&call.permit, default.as_deref(), follows).await?;
+            pki.set_default_issuer(&call.permit, default.as_deref(), follows)
+                .await?;
             issuers(&*pki.authority(&call.permit).await?)
         }
         "keys" => {
-            pki.set_default_key(&call.permit, &fields.required("default")?).await?;
+            pki.set_default_key(&call.permit, &fields.required("default")?)
+                .await?;
             read(pki, call, name).await
         }
         "urls" => urls(&pki.set_urls(&call.permit, &urls_change(&fields)?).await?),
-        "crl" => crl(&pki.set_crl_config(&call.permit, &crl_change(&fields)?).await?),
+        "crl" => crl(&pki
+            .set_crl_config(&call.permit, &crl_change(&fields)?)
+            .await?),
         _ => Err(Fault::unsupported_path()),
     }
 }
 
 /// `root/replace`: another way to say `config/issuers`.
 pub(super) async fn replace_root(pki: &PkiService, call: &Call) -> Result<Reply, Fault> {
-    let default = Fields(&call.data).text("default")?.filter(|text| !text.is_empty());
+    let default = Fields(&call.data)
+        .text("default")?
+        .filter(|text| !text.is_empty());
     // As in Vault, a root that is named `next` takes over if nothing else is said.
     let default = default.unwrap_or_else(|| "next".to_owned());
-    pki.set_default_issuer(&call.permit, Some(&default), None).await?;
+    pki.set_default_issuer(&call.permit, Some(&default), None)
+        .await?;
     issuers(&*pki.authority(&call.permit).await?)
 }
 
@@ -92,7 +99,9 @@ fn crl_change(fields: &Fields<'_>) -> Result<CrlChange, Fault> {
     Ok(CrlChange {
         expiry_secs: fields.duration("expiry")?.map(|span| span.as_secs()),
         auto_rebuild: fields.flag("auto_rebuild")?,
-        grace_secs: fields.duration("auto_rebuild_grace_period")?.map(|span| span.as_secs()),
+        grace_secs: fields
+            .duration("auto_rebuild_grace_period")?
+            .map(|span| span.as_secs()),
     })
 }
 

@@ -58,7 +58,10 @@ pub(super) fn chain_pem(chain: &[Certificate]) -> String {
 }
 
 fn raw(content_type: &'static str, body: impl Into<Vec<u8>>) -> Reply {
-    Reply::Raw { content_type, body: body.into() }
+    Reply::Raw {
+        content_type,
+        body: body.into(),
+    }
 }
 
 /// What a mount without a CA says to a raw read: 204, as Vault.
@@ -79,7 +82,11 @@ pub(super) async fn ca(
     if form == Form::Json {
         return Reply::data(&CertificateData::plain(pem(found?.certificate())));
     }
-    let content_type = if form == Form::Der { CERTIFICATE } else { CERTIFICATE_PEM };
+    let content_type = if form == Form::Der {
+        CERTIFICATE
+    } else {
+        CERTIFICATE_PEM
+    };
     Ok(match (nothing(found)?, form) {
         (None, _) => raw(content_type, ""),
         (Some(issuer), Form::Der) => raw(content_type, issuer.certificate().der()),
@@ -91,10 +98,15 @@ pub(super) async fn chain(pki: &PkiService, call: &Call, form: Form) -> Result<R
     let found = pki.issuer(&call.permit, "default").await;
     if form == Form::Json {
         let text = chain_pem(found?.chain());
-        let data = CertificateData { ca_chain: Some(text.clone()), ..CertificateData::plain(text) };
+        let data = CertificateData {
+            ca_chain: Some(text.clone()),
+            ..CertificateData::plain(text)
+        };
         return Reply::data(&data);
     }
-    let body = nothing(found)?.map(|issuer| chain_pem(issuer.chain())).unwrap_or_default();
+    let body = nothing(found)?
+        .map(|issuer| chain_pem(issuer.chain()))
+        .unwrap_or_default();
     Ok(raw(CERTIFICATE, body))
 }
 
@@ -130,7 +142,10 @@ pub(super) async fn certificate(
     }
     Reply::data(&CertificateData {
         revocation_time: stored.revoked_at.map_or(0, |at| at.secs()),
-        revocation_time_rfc3339: stored.revoked_at.map(|at| at.to_string()).unwrap_or_default(),
+        revocation_time_rfc3339: stored
+            .revoked_at
+            .map(|at| at.to_string())
+            .unwrap_or_default(),
         issuer_id: Some(stored.issuer),
         ..CertificateData::plain(pem(&certificate))
     })
@@ -165,11 +180,7 @@ pub(super) async fn crl_as_certificate(pki: &PkiService, call: &Call) -> Result<
 }
 
 /// `crl/shard/<n>`: the part of the list that a certificate's distribution point names.
-pub(super) async fn crl_shard(
-    pki: &PkiService,
-    call: &Call,
-    number: &str,
-) -> Result<Reply, Fault> {
+pub(super) async fn crl_shard(pki: &PkiService, call: &Call, number: &str) -> Result<Reply, Fault> {
     let plain = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
     let shard = number.parse().ok().filter(|_| plain);
     let shard = shard.ok_or_else(|| Fault::bad_request("expected the number of a shard"))?;
@@ -180,7 +191,10 @@ pub(super) async fn crl_shard(
 /// `crl/chain`: a list for each CA of the chain, as `ssl_crl_file` of PostgreSQL wants them.
 pub(super) async fn crl_chain(pki: &PkiService, call: &Call) -> Result<Reply, Fault> {
     let lists = nothing(pki.crl_chain(&call.permit).await)?.unwrap_or_default();
-    Ok(raw(CRL_PEM, lists.iter().map(|list| list.pem()).collect::<String>()))
+    Ok(raw(
+        CRL_PEM,
+        lists.iter().map(|list| list.pem()).collect::<String>(),
+    ))
 }
 
 pub(super) async fn rotate(pki: &PkiService, call: &Call) -> Result<Reply, Fault> {
@@ -196,7 +210,10 @@ fn page(call: &Call) -> Result<Page, Fault> {
     };
     let limit = fields.number("limit")?.unwrap_or(0);
     // As in OpenBao, zero and below mean all.
-    Ok(Page { after, limit: usize::try_from(limit).unwrap_or(0) })
+    Ok(Page {
+        after,
+        limit: usize::try_from(limit).unwrap_or(0),
+    })
 }
 
 pub(super) async fn serials(pki: &PkiService, call: &Call) -> Result<Reply, Fault> {

@@ -87,8 +87,18 @@ impl Format {
             (Encoding::Der, false) => {
                 BASE64.encode(key.to_der_traditional().map_err(failed)?.expose())
             }
-            (_, true) => key.to_pem_pkcs8().map_err(failed)?.expose().trim_end().to_owned(),
-            (_, false) => key.to_pem_traditional().map_err(failed)?.expose().trim_end().to_owned(),
+            (_, true) => key
+                .to_pem_pkcs8()
+                .map_err(failed)?
+                .expose()
+                .trim_end()
+                .to_owned(),
+            (_, false) => key
+                .to_pem_traditional()
+                .map_err(failed)?
+                .expose()
+                .trim_end()
+                .to_owned(),
         }))
     }
 }
@@ -102,7 +112,10 @@ pub(super) struct Bundle {
     certificate: Secret<String>,
     expiration: i64,
     issuing_ca: String,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "exposed_if_any")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "exposed_if_any"
+    )]
     private_key: Option<Secret<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private_key_type: Option<&'static str>,
@@ -195,7 +208,11 @@ fn answer(
     unknown: Option<String>,
 ) -> Result<Reply, Fault> {
     let keep_roots = !fields.flag("remove_roots_from_chain")?.unwrap_or(false);
-    let chain = issued.issuer.chain().iter().filter(|ca| keep_roots || !ca.is_self_issued());
+    let chain = issued
+        .issuer
+        .chain()
+        .iter()
+        .filter(|ca| keep_roots || !ca.is_self_issued());
     let bundle = Bundle::new(
         format,
         &Parts {
@@ -206,7 +223,11 @@ fn answer(
         },
     )?;
     let warnings = issued.warnings.iter().cloned().chain(unknown).collect();
-    Ok(Reply::Data(Answer { data: Some(to_raw(&bundle)?), warnings, ..Answer::default() }))
+    Ok(Reply::Data(Answer {
+        data: Some(to_raw(&bundle)?),
+        warnings,
+        ..Answer::default()
+    }))
 }
 
 /// The fields that leaves and roots have in common.
@@ -228,14 +249,19 @@ pub(super) fn read_ask(fields: &Fields<'_>) -> Result<IssueAsk, Fault> {
 
 /// Vault's warning about fields that nobody reads.
 pub(super) fn unknown(data: &Map<String, Value>, known: &[&str]) -> Option<String> {
-    let mut names: Vec<&str> =
-        data.keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
+    let mut names: Vec<&str> = data
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !known.contains(name))
+        .collect();
     if names.is_empty() {
         return None;
     }
     names.sort_unstable();
     names.truncate(20);
-    Some(format!("Endpoint ignored these unrecognized parameters: {names:?}"))
+    Some(format!(
+        "Endpoint ignored these unrecognized parameters: {names:?}"
+    ))
 }
 
 #[derive(Serialize)]
@@ -247,7 +273,11 @@ struct RevokedData {
 
 pub(super) async fn revoke(pki: &PkiService, call: &Call) -> Result<Reply, Fault> {
     let fields = Fields(&call.data);
-    let filled = |name| fields.text(name).map(|text| text.filter(|text| !text.is_empty()));
+    let filled = |name| {
+        fields
+            .text(name)
+            .map(|text| text.filter(|text| !text.is_empty()))
+    };
     let (serial, revoked) = match (filled("serial_number")?, filled("certificate")?) {
         (Some(serial), None) => {
             let serial = Serial::parse(&serial)

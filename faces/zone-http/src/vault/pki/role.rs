@@ -9,9 +9,15 @@ use super::issue::unknown;
 
 /// Switches of Vault's roles that are not offered: only their default is taken.
 const NOT_OFFERED: [(&str, &str); 6] = [
-    ("generate_lease", "certificates have no leases here; revoke by serial number"),
+    (
+        "generate_lease",
+        "certificates have no leases here; revoke by serial number",
+    ),
     ("use_pss", "RSA-PSS signatures are not offered"),
-    ("allow_token_displayname", "not offered; use allowed_domains"),
+    (
+        "allow_token_displayname",
+        "not offered; use allowed_domains",
+    ),
     ("allowed_domains_template", "templates are not offered"),
     ("allowed_uri_sans_template", "templates are not offered"),
     ("no_store_metadata", "there is no metadata to store"),
@@ -83,7 +89,9 @@ pub(super) async fn write(pki: &PkiService, call: &Call, name: &str) -> Result<R
 }
 
 pub(super) async fn patch(pki: &PkiService, call: &Call, name: &str) -> Result<Reply, Fault> {
-    let role = pki.patch_role(&call.permit, name, |role| apply(&call.data, role)).await?;
+    let role = pki
+        .patch_role(&call.permit, name, |role| apply(&call.data, role))
+        .await?;
     answer(&role, unknown(&call.data, &KNOWN))
 }
 
@@ -101,8 +109,8 @@ pub(super) async fn delete(pki: &PkiService, call: &Call, name: &str) -> Result<
 }
 
 fn answer(role: &Role, warning: Option<String>) -> Result<Reply, Fault> {
-    let mut data = serde_json::to_value(role)
-        .map_err(|_| Fault::internal("a role cannot be encoded"))?;
+    let mut data =
+        serde_json::to_value(role).map_err(|_| Fault::internal("a role cannot be encoded"))?;
     if let Value::Object(map) = &mut data {
         for (name, _) in NOT_OFFERED {
             map.insert(name.to_owned(), Value::Bool(false));
@@ -110,7 +118,11 @@ fn answer(role: &Role, warning: Option<String>) -> Result<Reply, Fault> {
         map.insert("serial_number_source".into(), json!("json-csr"));
     }
     let warnings = warning.into_iter().collect();
-    Ok(Reply::Data(Answer { data: Some(to_raw(&data)?), warnings, ..Answer::default() }))
+    Ok(Reply::Data(Answer {
+        data: Some(to_raw(&data)?),
+        warnings,
+        ..Answer::default()
+    }))
 }
 
 /// Takes over each field that is there.
@@ -121,8 +133,13 @@ fn apply(data: &Map<String, Value>, role: &mut Role) -> Result<(), Fault> {
             return Err(Fault::bad_request(format!("field '{name}': {reason}")));
         }
     }
-    if fields.text("serial_number_source")?.is_some_and(|source| source != "json-csr") {
-        return Err(Fault::bad_request("field 'serial_number_source': only json-csr is offered"));
+    if fields
+        .text("serial_number_source")?
+        .is_some_and(|source| source != "json-csr")
+    {
+        return Err(Fault::bad_request(
+            "field 'serial_number_source': only json-csr is offered",
+        ));
     }
     for old in ["lease", "lease_max", "not_before"] {
         if fields.text(old)?.is_some_and(|text| !text.is_empty()) {
@@ -143,7 +160,10 @@ fn apply_flags(fields: &Fields<'_>, role: &mut Role) -> Result<(), Fault> {
         ("allow_bare_domains", &mut role.allow_bare_domains),
         ("allow_subdomains", &mut role.allow_subdomains),
         ("allow_glob_domains", &mut role.allow_glob_domains),
-        ("allow_wildcard_certificates", &mut role.allow_wildcard_certificates),
+        (
+            "allow_wildcard_certificates",
+            &mut role.allow_wildcard_certificates,
+        ),
         ("allow_any_name", &mut role.allow_any_name),
         ("enforce_hostnames", &mut role.enforce_hostnames),
         ("allow_ip_sans", &mut role.allow_ip_sans),
@@ -154,7 +174,10 @@ fn apply_flags(fields: &Fields<'_>, role: &mut Role) -> Result<(), Fault> {
         ("use_csr_common_name", &mut role.use_csr_common_name),
         ("use_csr_sans", &mut role.use_csr_sans),
         ("require_cn", &mut role.require_cn),
-        ("basic_constraints_valid_for_non_ca", &mut role.basic_constraints_valid_for_non_ca),
+        (
+            "basic_constraints_valid_for_non_ca",
+            &mut role.basic_constraints_valid_for_non_ca,
+        ),
         ("no_store", &mut role.no_store),
     ] {
         if let Some(value) = fields.flag(name)? {
@@ -218,9 +241,10 @@ fn apply_numbers(fields: &Fields<'_>, role: &mut Role) -> Result<(), Fault> {
     if fields.text("key_type")?.is_some() {
         role.key_bits = 0;
     }
-    for (name, bits) in
-        [("key_bits", &mut role.key_bits), ("signature_bits", &mut role.signature_bits)]
-    {
+    for (name, bits) in [
+        ("key_bits", &mut role.key_bits),
+        ("signature_bits", &mut role.signature_bits),
+    ] {
         if let Some(value) = fields.number(name)? {
             *bits = u32::try_from(value).map_err(|_| {
                 Fault::bad_request(format!("field '{name}': expected a number of bits"))
@@ -243,7 +267,9 @@ mod tests {
 
     #[test]
     fn every_field_of_a_role_is_known_and_read() {
-        let Value::Object(map) = serde_json::to_value(Role::default()).unwrap() else { panic!() };
+        let Value::Object(map) = serde_json::to_value(Role::default()).unwrap() else {
+            panic!()
+        };
         for name in map.keys() {
             assert!(KNOWN.contains(&name.as_str()), "{name}");
         }
@@ -258,7 +284,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(role.allowed_domains, ["a.example", "b.example"]);
-        assert_eq!((role.ttl, role.max_ttl, role.not_before_duration), (3600, 7200, 60));
+        assert_eq!(
+            (role.ttl, role.max_ttl, role.not_before_duration),
+            (3600, 7200, 60)
+        );
         assert_eq!((role.key_type.as_str(), role.key_bits), ("ec", 384));
         assert!(role.allow_subdomains && !role.require_cn);
     }
