@@ -2,7 +2,9 @@
 //!
 //! Plain Rust over the programs that do the work; nothing here knows how the zone works.
 
+mod bench;
 mod fuzz;
+mod gen_pages;
 mod layers;
 mod setup;
 mod shell;
@@ -20,6 +22,8 @@ Usage: cargo xtask COMMAND
                                      line to run is printed) and Python clients in target/venv
   tidy                               layers, file headers and lengths, banned words, golden files
   fuzz [--seconds N] [TARGET…]       drives the fuzz targets on stable Rust, 20 s each
+  bench [FLAGS]                      rates beside the machine's limits (release build)
+  gen                                writes generated pages anew: docs/reference
   ci-tools                           what .ci/run needs beyond Rust: cargo-deny in target/tools
 ";
 
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         "setup" => setup::install(&root),
         "tidy" => tidy::check(&root),
         "fuzz" => fuzz::run_driver(&root, &rest),
+        "bench" => bench::measure(&root, &rest),
+        "gen" => gen_pages::write(&root),
         "ci-tools" => tools::install(&root),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");

@@ -53,7 +53,7 @@ pub struct AuditDevice {
     pub description: String,
     /// Its file.
     pub file_path: String,
-    /// The key that verifies its checkpoints, SPKI in base64.
+    /// The key that verifies its checkpoints: hex of its `SubjectPublicKeyInfo`.
     pub public_key: String,
 }
 
@@ -120,7 +120,7 @@ impl System {
                 path: record.name.clone(),
                 description: record.description.clone(),
                 file_path: record.file_path.clone(),
-                public_key: STANDARD.encode(record.signer()?.public_key_spki_der()),
+                public_key: hex::encode(record.signer()?.public_key_spki_der()),
             })
         };
         self.device_records().await?.iter().map(show).collect()

@@ -21,18 +21,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use async_trait::async_trait;
 use tokio::sync::Mutex;
 use zone_access::Access;
 use zone_audit::{Broker, ChainHead};
 use zone_barrier::Barrier;
 use zone_ports::{Clock, Random, Recipients};
 
-/// Told when the zone opens and closes.
-#[async_trait]
+/// Told when the zone closes.
 pub trait SealListener: Send + Sync {
-    /// The zone was unsealed: take up what a crash or a seal interrupted.
-    async fn opened(&self);
     /// The zone was sealed: drop every cached value.
     fn closed(&self);
 }

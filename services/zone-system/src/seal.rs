@@ -159,9 +159,6 @@ impl System {
     async fn open_services(&self) -> Result<(), SystemError> {
         self.access.load().await?;
         self.start_devices().await?;
-        for listener in &self.listeners {
-            listener.opened().await;
-        }
         self.open.store(true, Ordering::Release);
         Ok(())
     }

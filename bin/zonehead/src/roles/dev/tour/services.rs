@@ -1,0 +1,168 @@
+//! The steps with the two services: certificates, mutual TLS, rotation, revocation.
+
+use rustls::AlertDescription;
+use zone_cli::client::Client;
+
+use super::authority::{Authority, Identity, TTL, Trust};
+use super::claim;
+use super::ledger::Ledger;
+use super::orders::{Orders, is_wrong_name};
+use super::screen::Screen;
+use super::traffic::{CALLERS, Traffic};
+
+const ORDERS: &str = "orders.svc.test";
+const LEDGER: &str = "ledger.svc.test";
+/// A name that the ledger does not have.
+const BILLING: &str = "billing.svc.test";
+/// What the ledger answers to whom it takes for [`ORDERS`].
+const ANSWER: &str = "balance for orders.svc.test";
+/// Requests before and after the exchange of a certificate, at least.
+const REQUESTS: u64 = 60;
+
+/// Both services as they are now.
+pub(super) struct Services<'a> {
+    authority: Authority<'a>,
+    trust: Trust,
+    orders: Identity,
+    ledger: Identity,
+    server: Ledger,
+}
+
+impl<'a> Services<'a> {
+    /// Issues the certificates and starts the ledger.
+    pub(super) async fn start(client: &'a Client, screen: &mut Screen) -> anyhow::Result<Self> {
+        screen.step("Two services get certificates from the zone's CA")?;
+        let authority = Authority(client);
+        let trust = authority.trust().await?;
+        let orders = authority.issue(ORDERS).await?;
+        show(screen, ORDERS, &orders)?;
+        let ledger = authority.issue(LEDGER).await?;
+        show(screen, LEDGER, &ledger)?;
+        screen.command(&issuing(ORDERS))?;
+        screen.command(&issuing(LEDGER))?;
+        let server = Ledger::start(&ledger, &trust).await?;
+        Ok(Self {
+            authority,
+            trust,
+            orders,
+            ledger,
+            server,
+        })
+    }
+
+    /// Each proves its name to the other; who cannot is refused.
+    pub(super) async fn talk(&self, screen: &mut Screen) -> anyhow::Result<()> {
+        screen.step("They talk mutual TLS")?;
+        let mut connection = self.caller(Some(&self.orders), LEDGER)?.connect().await?;
+        let answer = connection.ask("balance").await?;
+        claim(answer == ANSWER, || {
+            format!("the ledger answered {answer:?}")
+        })?;
+        claim(connection.leaf == *self.ledger.leaf(), || {
+            "that was another ledger".into()
+        })?;
+        screen.shown(&format!(
+            "{ORDERS} asked {LEDGER}; each proved its name to the other"
+        ))?;
+
+        let refusal = self.caller(None, LEDGER)?.refusal().await?;
+        claim(refusal == AlertDescription::CertificateRequired, || {
+            wrong_alert(refusal)
+        })?;
+        screen.shown("a caller without a certificate was refused")?;
+
+        let elsewhere = self.caller(Some(&self.orders), BILLING)?.connect().await;
+        let refused = elsewhere.err().is_some_and(|error| is_wrong_name(&error));
+        claim(refused, || format!("{LEDGER} was not refused for its name"))?;
+        screen.shown(&format!(
+            "{ORDERS} refused the ledger when it expected {BILLING}"
+        ))?;
+        screen.command("zonehead read -field=certificate pki/cert/ca")?;
+        screen.command("zonehead read -field=certificate pki/cert/crl")?;
+        Ok(())
+    }
+
+    /// Exchanges the ledger's certificate while it is called all the time.
+    pub(super) async fn rotate(&mut self, screen: &mut Screen) -> anyhow::Result<()> {
+        screen.step(&format!("{LEDGER} gets a new certificate under traffic"))?;
+        let traffic = Traffic::start(&self.caller(Some(&self.orders), LEDGER)?, ANSWER);
+        traffic.reach(self.ledger.leaf(), REQUESTS).await?;
+        let new = self.authority.issue(LEDGER).await?;
+        self.server.reload(&new, &self.trust)?;
+        traffic.reach(new.leaf(), REQUESTS).await?;
+        let tally = traffic.stop().await;
+        tally.no_failure()?;
+        let (before, after) = (tally.under(self.ledger.leaf()), tally.under(new.leaf()));
+        let leaf = self
+            .caller(Some(&self.orders), LEDGER)?
+            .connect()
+            .await?
+            .leaf;
+        claim(leaf == *new.leaf(), || {
+            "the old certificate is still shown".into()
+        })?;
+        show(screen, LEDGER, &new)?;
+        screen.shown(&format!(
+            "{} requests by {CALLERS} callers: {before} under the old certificate, {after} under \
+             the new one, {} failed",
+            before + after,
+            tally.failed
+        ))?;
+        screen.command(&issuing(LEDGER))?;
+        self.ledger = new;
+        Ok(())
+    }
+
+    /// Revokes the certificate of orders; the id of the request that did it.
+    pub(super) async fn revoke(&mut self, screen: &mut Screen) -> anyhow::Result<String> {
+        screen.step(&format!("The certificate of {ORDERS} is revoked"))?;
+        let before = self
+            .caller(Some(&self.orders), LEDGER)?
+            .ask("balance")
+            .await?;
+        claim(before == ANSWER, || {
+            format!("the ledger answered {before:?}")
+        })?;
+        let request = self.authority.revoke(&self.orders.serial).await?;
+        self.trust = self.authority.trust().await?;
+        self.server.reload(&self.ledger, &self.trust)?;
+        let refusal = self.caller(Some(&self.orders), LEDGER)?.refusal().await?;
+        claim(refusal == AlertDescription::CertificateRevoked, || {
+            wrong_alert(refusal)
+        })?;
+        screen.shown("the ledger read the CA's list again and refuses it: certificate revoked")?;
+        screen.command(&format!(
+            "zonehead write pki/revoke serial_number={}",
+            self.orders.serial
+        ))?;
+
+        let new = self.authority.issue(ORDERS).await?;
+        let again = self.caller(Some(&new), LEDGER)?.ask("balance").await?;
+        claim(again == ANSWER, || format!("the ledger answered {again:?}"))?;
+        show(screen, ORDERS, &new)?;
+        screen.shown(&format!(
+            "with a new certificate {ORDERS} is answered again"
+        ))?;
+        screen.command(&issuing(ORDERS))?;
+        self.orders = new;
+        Ok(request)
+    }
+
+    fn caller(&self, identity: Option<&Identity>, name: &'static str) -> anyhow::Result<Orders> {
+        Orders::new(identity, &self.trust, self.server.address, name)
+    }
+}
+
+fn show(screen: &mut Screen, name: &str, identity: &Identity) -> std::io::Result<()> {
+    let Identity { serial, until, .. } = identity;
+    screen.shown(&format!("{name} until {until}"))?;
+    screen.note(&format!("serial {serial}"))
+}
+
+fn issuing(name: &str) -> String {
+    format!("zonehead write pki/issue/service common_name={name} ttl={TTL}")
+}
+
+fn wrong_alert(alert: AlertDescription) -> String {
+    format!("the ledger refused for another reason: {alert:?}")
+}

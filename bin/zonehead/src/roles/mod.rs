@@ -1,0 +1,4 @@
+//! What the binary can be.
+
+pub(crate) mod dev;
+pub(crate) mod server;

@@ -1,0 +1,130 @@
+//! The one place that names the backends.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use zone_access::Access;
+use zone_age::AgeRecipients;
+use zone_audit::Broker;
+use zone_barrier::Barrier;
+use zone_barrier::commit::Committer;
+use zone_host_linux::{FileSink, HostClock, LockedMemory, OsRandom};
+use zone_http::{About, Zone};
+use zone_pki::{PkiService, ReservedNames};
+use zone_ports::{Clock, Random};
+use zone_secrets::KvService;
+use zone_store_redb::RedbStore;
+use zone_system::{AuditPlaces, OpenAudit, Parts, SealListener, System};
+
+use crate::config::Settings;
+
+/// The version of Vault's API that is served, for clients that look at it.
+const API_VERSION: &str = "1.20.0";
+
+/// A head that is ready to serve, sealed.
+pub(crate) struct Head {
+    pub(crate) zone: Arc<Zone>,
+    pub(crate) clock: Arc<dyn Clock>,
+    store: RedbStore,
+}
+
+/// Opens the store and puts the services over it.
+pub(crate) async fn assemble(settings: &Settings) -> anyhow::Result<Head> {
+    private_directory(&settings.storage)?;
+    for directory in &settings.audit_directories {
+        private_directory(directory)?;
+    }
+    let file = settings.storage.join("zone.redb");
+    let store =
+        RedbStore::open(&file).with_context(|| format!("opening the store {}", file.display()))?;
+    let committer = Committer::open(Arc::new(store.clone()))
+        .await
+        .context("opening the commit log")?;
+    let memory = LockedMemory::new().context("locking memory for keys (see LimitMEMLOCK)")?;
+    tracing::info!(protection = ?memory.protection(), "key memory");
+    let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+    let random: Arc<dyn Random> = Arc::new(OsRandom);
+    let barrier = Barrier::new(committer, random.clone(), Arc::new(memory));
+    let access = Access::new(barrier.clone(), clock.clone(), random.clone());
+    let reserved = ReservedNames::new(&settings.zone, &settings.head_names());
+    let pki = PkiService::new(barrier.clone(), clock.clone(), random.clone(), reserved);
+    let pki = Arc::new(pki);
+    let system = System::new(Parts {
+        barrier: barrier.clone(),
+        access,
+        broker: Arc::new(Broker::new(clock.clone())),
+        clock: clock.clone(),
+        random: random.clone(),
+        recipients: Arc::new(AgeRecipients),
+        places: audit_places(settings),
+        listeners: vec![Arc::new(PkiSeal(pki.clone()))],
+    });
+    let zone = Zone {
+        system,
+        kv: Arc::new(KvService::new(barrier, random.clone())),
+        pki,
+        random,
+        metrics: zone_http::metrics::Metrics::default(),
+        about: About {
+            api_version: API_VERSION,
+            version: env!("CARGO_PKG_VERSION"),
+            zone: settings.zone.clone(),
+            api_addr: settings.api_addr.clone(),
+        },
+    };
+    Ok(Head {
+        zone: Arc::new(zone),
+        clock,
+        store,
+    })
+}
+
+impl Head {
+    /// Seals in good order and closes the store.
+    pub(crate) async fn close(self) {
+        self.zone.system.close().await;
+        if let Err(error) = self.store.close() {
+            tracing::warn!(%error, "the store did not close well; nothing acknowledged is lost");
+        }
+    }
+}
+
+fn audit_places(settings: &Settings) -> AuditPlaces {
+    let allowed = settings.audit_directories.clone();
+    let open: OpenAudit = Arc::new(move |path| {
+        FileSink::open(path, &allowed).map(|sink| Box::new(sink) as Box<dyn zone_ports::AuditSink>)
+    });
+    AuditPlaces {
+        open,
+        built_in: settings.audit_directories[0].join("audit.log"),
+        head: head_name(),
+        durability: settings.audit_durability,
+        rotate_bytes: settings.audit_rotate_bytes,
+    }
+}
+
+/// The machine's name, for audit lines.
+fn head_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// Makes a directory that only this user can enter, unless it is there.
+pub(crate) fn private_directory(path: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("making the directory {}", path.display()))
+}
+
+/// Tells the certificate authority when to drop its keys.
+struct PkiSeal(Arc<PkiService>);
+
+impl SealListener for PkiSeal {
+    fn closed(&self) {
+        self.0.forget();
+    }
+}

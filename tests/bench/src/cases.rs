@@ -1,0 +1,320 @@
+//! What is measured, in which order.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::Method;
+use serde_json::json;
+use zone_cli::client::Client;
+use zone_crypto::sign::KeyType;
+
+use crate::head::{Head, Process};
+use crate::load::{self, Outcome, Plan, Target};
+use crate::{Options, limits, table};
+
+/// Cores of this machine.
+fn cores() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
+}
+
+/// Limits of this machine, measured before anything else.
+struct Limits {
+    fsyncs: f64,
+    /// The empty handler's rate by number of clients.
+    empty: Vec<(usize, Outcome)>,
+}
+
+/// One case and what its rate is compared to.
+struct Case {
+    name: String,
+    plan: Arc<Plan>,
+    against: Against,
+}
+
+enum Against {
+    EmptyHandler,
+    Fsync,
+    /// Signatures a second of one core, times the cores.
+    Signing(f64),
+}
+
+/// Measures everything.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&options.directory)?;
+    let scratch = tempfile::tempdir_in(&options.directory)?;
+    let limits = measure_limits(options, scratch.path()).await?;
+    let head = Head::create(&options.zonehead, &scratch.path().join("head")).await?;
+    table::note("RSS, idle", head.process.rss()?, "MiB");
+    furnish(&head.client).await?;
+    let cases = cases(options, scratch.path())?;
+    let target = Target::new(&head.address, &head.ca, head.token.expose())?;
+    table::head();
+    for case in cases
+        .iter()
+        .filter(|case| case.name.contains(&options.only))
+    {
+        for clients in &options.clients {
+            let runs = repeat(options, &target, &case.plan, *clients, &head.process).await?;
+            let (outcome, spread) = table::median(runs);
+            let ratio = ratio(case, &outcome, *clients, &limits);
+            table::row(&case.name, *clients, &outcome, spread, &ratio);
+        }
+    }
+    table::note("RSS, after the run", head.process.rss()?, "MiB");
+    if options.only.is_empty() {
+        sizes(options, scratch.path()).await?;
+    }
+    Ok(())
+}
+
+async fn measure_limits(options: &Options, directory: &Path) -> anyhow::Result<Limits> {
+    let fsyncs = limits::fsyncs(directory, options.window())?;
+    table::note("limit: 4 KiB append + fdatasync", fsyncs, "per second");
+    let (process, address, ca) = limits::start_empty(directory)?;
+    let target = Target::new(&address, &ca, "hvs.empty")?;
+    let plan = plan(Method::GET, |_| "empty".to_owned(), |_| Bytes::new());
+    let mut empty = Vec::new();
+    for clients in &options.clients {
+        let runs = repeat(options, &target, &plan, *clients, &process).await?;
+        let (outcome, _) = table::median(runs);
+        let text = format!("limit: empty handler, {clients} clients");
+        table::note(
+            &text,
+            outcome.rate,
+            &format!("per second, {:.3} ms CPU each", outcome.cpu_ms),
+        );
+        empty.push((*clients, outcome));
+    }
+    Ok(Limits { fsyncs, empty })
+}
+
+async fn repeat(
+    options: &Options,
+    target: &Target,
+    plan: &Arc<Plan>,
+    clients: usize,
+    process: &Process,
+) -> anyhow::Result<Vec<Outcome>> {
+    let mut runs = Vec::new();
+    for _ in 0..options.runs {
+        runs.push(load::run(target, plan, clients, options.window(), process).await?);
+    }
+    Ok(runs)
+}
+
+fn ratio(case: &Case, outcome: &Outcome, clients: usize, limits: &Limits) -> String {
+    match case.against {
+        Against::EmptyHandler => {
+            let empty = limits.empty.iter().find(|(of, _)| *of == clients);
+            let rate = empty.map_or(f64::NAN, |(_, empty)| empty.rate);
+            format!("{:.2} of the empty handler", outcome.rate / rate)
+        }
+        Against::Fsync => format!(
+            "{:.2} writes for each bare fsync",
+            outcome.rate / limits.fsyncs
+        ),
+        Against::Signing(rate) => {
+            format!(
+                "{:.2} of bare signing on {} cores",
+                outcome.rate / (rate * cores()),
+                cores()
+            )
+        }
+    }
+}
+
+fn plan(
+    method: Method,
+    path: impl Fn(u64) -> String + Send + Sync + 'static,
+    body: impl Fn(u64) -> Bytes + Send + Sync + 'static,
+) -> Arc<Plan> {
+    Arc::new(Plan {
+        method,
+        path: Box::new(path),
+        body: Box::new(body),
+    })
+}
+
+fn json_body(value: &serde_json::Value) -> Bytes {
+    Bytes::from(value.to_string())
+}
+
+/// Secrets that the read case reads.
+const READ: u64 = 1000;
+
+async fn furnish(client: &Client) -> anyhow::Result<()> {
+    client
+        .write(
+            "sys/mounts/secret",
+            &json!({ "type": "kv", "options": { "version": "2" } }),
+        )
+        .await?;
+    let value = json!({ "data": { "user": "app", "password": "correct horse battery staple" } });
+    for number in 0..READ {
+        client
+            .write(&format!("secret/data/read/{number}"), &value)
+            .await?;
+    }
+    client
+        .write("sys/mounts/pki", &json!({ "type": "pki" }))
+        .await?;
+    let root =
+        json!({ "common_name": "bench CA", "key_type": "ec", "key_bits": 256, "ttl": "8760h" });
+    client.write("pki/root/generate/internal", &root).await?;
+    for (name, key_type, bits) in [
+        ("p256", "ec", 256),
+        ("ed25519", "ed25519", 0),
+        ("rsa2048", "rsa", 2048),
+    ] {
+        let role = json!({
+            "allow_any_name": true, "enforce_hostnames": false,
+            "key_type": key_type, "key_bits": bits, "max_ttl": "72h",
+        });
+        client.write(&format!("pki/roles/{name}"), &role).await?;
+    }
+    Ok(())
+}
+
+fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
+    let value = json!({ "data": { "user": "app", "password": "correct horse battery staple" } });
+    let value = json_body(&value);
+    let mut cases = vec![
+        Case {
+            name: "kv read".into(),
+            plan: plan(
+                Method::GET,
+                |n| format!("secret/data/read/{}", n % READ),
+                |_| Bytes::new(),
+            ),
+            against: Against::EmptyHandler,
+        },
+        Case {
+            name: "token lookup-self".into(),
+            plan: plan(
+                Method::GET,
+                |_| "auth/token/lookup-self".to_owned(),
+                |_| Bytes::new(),
+            ),
+            against: Against::EmptyHandler,
+        },
+        Case {
+            name: "kv write".into(),
+            plan: plan(
+                Method::POST,
+                |n| format!("secret/data/write/{}", n % 10_000),
+                move |_| value.clone(),
+            ),
+            against: Against::Fsync,
+        },
+    ];
+    for (name, key) in [
+        ("p256", KeyType::P256),
+        ("ed25519", KeyType::Ed25519),
+        ("rsa2048", KeyType::Rsa2048),
+    ] {
+        let bare = limits::signatures(None, options.window())?;
+        let with_key = limits::signatures(Some(key), options.window())?;
+        let csr = json_body(
+            &json!({ "csr": request(name, directory)?, "common_name": "a.test", "ttl": "1h" }),
+        );
+        let ask = json_body(&json!({ "common_name": "a.test", "ttl": "1h" }));
+        cases.push(Case {
+            name: format!("pki issue {name}"),
+            plan: plan(
+                Method::POST,
+                move |_| format!("pki/issue/{name}"),
+                move |_| ask.clone(),
+            ),
+            against: Against::Signing(with_key),
+        });
+        cases.push(Case {
+            name: format!("pki sign {name}"),
+            plan: plan(
+                Method::POST,
+                move |_| format!("pki/sign/{name}"),
+                move |_| csr.clone(),
+            ),
+            against: Against::Signing(bare),
+        });
+    }
+    Ok(cases)
+}
+
+/// A certificate request, made by openssl.
+fn request(kind: &str, directory: &Path) -> anyhow::Result<String> {
+    let key: PathBuf = directory.join(format!("{kind}.key"));
+    let algorithm: &[&str] = match kind {
+        "p256" => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        "ed25519" => &["-newkey", "ed25519"],
+        _ => &["-newkey", "rsa:2048"],
+    };
+    let made = Command::new("openssl")
+        .args(["req", "-new", "-nodes", "-subj", "/CN=a.test"])
+        .args(algorithm)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .context("openssl")?;
+    anyhow::ensure!(
+        made.status.success(),
+        "openssl: {}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    Ok(String::from_utf8(made.stdout)?)
+}
+
+/// Start and memory, empty and with many secrets.
+async fn sizes(options: &Options, directory: &Path) -> anyhow::Result<()> {
+    let head = Head::create(&options.zonehead, &directory.join("sizes")).await?;
+    furnish(&head.client).await?;
+    let head = head.restart().await?;
+    table::note(
+        "start to unsealed, fresh",
+        head.start.as_secs_f64() * 1000.0,
+        "ms",
+    );
+    fill(options, &head).await?;
+    report(options, head).await
+}
+
+/// Writes new secrets until there are as many as were asked for.
+async fn fill(options: &Options, head: &Head) -> anyhow::Result<()> {
+    let target = Target::new(&head.address, &head.ca, head.token.expose())?;
+    let mut left = options.secrets as f64;
+    for round in 0_u64.. {
+        if left <= 0.0 {
+            break;
+        }
+        let value = json_body(&json!({ "data": { "password": "correct horse battery staple" } }));
+        let path = move |n| format!("secret/data/many/{round}/{n}");
+        let fill = plan(Method::POST, path, move |_| value.clone());
+        let outcome = load::run(&target, &fill, 64, options.window(), &head.process).await?;
+        left -= outcome.rate * options.window().as_secs_f64();
+    }
+    Ok(())
+}
+
+async fn report(options: &Options, head: Head) -> anyhow::Result<()> {
+    let many = options.secrets;
+    table::note(
+        &format!("RSS after writing {many} secrets"),
+        head.process.rss()?,
+        "MiB",
+    );
+    let head = head.restart().await?;
+    let millis = head.start.as_secs_f64() * 1000.0;
+    table::note(
+        &format!("start to unsealed after kill -9, {many} secrets"),
+        millis,
+        "ms",
+    );
+    table::note(
+        &format!("RSS after start, {many} secrets"),
+        head.process.rss()?,
+        "MiB",
+    );
+    Ok(())
+}
