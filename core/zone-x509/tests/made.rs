@@ -1,5 +1,7 @@
 //! Certificates and lists that this crate makes, read back by it.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use zone_crypto::sign::{Hash, KeyType, PrivateKey, SignatureScheme};
 use zone_types::Timestamp;
 use zone_x509::{

@@ -1,5 +1,7 @@
 //! What a certification request may and may not say (attack 1: a CSR is the client's word).
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use der::asn1::{Any, BitString, ObjectIdentifier, OctetString, SetOfVec};
 use der::{Decode, Encode};
 use x509_cert::attr::Attribute;
