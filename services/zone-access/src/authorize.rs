@@ -10,7 +10,7 @@ use zone_types::{RequestPath, Secret};
 
 use crate::mount::{Mount, MountKind};
 use crate::permit::Permit;
-use crate::token::{TokenEntry, bound_to};
+use crate::token::{LONGEST, TokenEntry, bound_to};
 use crate::{Access, AccessError, OpenState, open};
 
 /// What a caller wants.
@@ -87,8 +87,9 @@ impl From<AccessError> for Refusal {
 impl Access {
     /// Judges one request. The one way to a [`Permit`] (A2).
     ///
-    /// Order: open endpoints, then the token (does it count, may it come from here), then the
-    /// policies, then the mount, so that a caller without rights learns nothing about mounts.
+    /// Order: open endpoints, then the token (does it count, may it come from here, is a use
+    /// left), then the policies, then the mount, so that a caller without rights learns nothing
+    /// about mounts. As in Vault, a request that is refused by the policies is a use too.
     pub async fn authorize(&self, ask: Ask<'_>) -> Result<Permit, Refusal> {
         let state = self.state()?;
         let mount = state.mounts.resolve(ask.path.as_str());
@@ -100,42 +101,28 @@ impl Access {
         }
         let entry = self.caller(&state, &ask).await?;
         let acl = self.acl_of(&state, &entry).await?;
-        let refuse = |kind, reason: &str| Refusal {
-            token: Some(entry.clone()),
-            ..Refusal::new(kind, reason)
+        let Some(entry) = self.use_token(&state, entry.clone()).await? else {
+            return Err(Refusal {
+                token: Some(entry),
+                ..Refusal::new(RefusalKind::NoToken, "no use of the token is left")
+            });
         };
-        let decision = acl.check(&zone_policy::Ask {
-            path: ask.path,
-            operation: ask.operation,
-            parameters: ask.data,
-            wrap_ttl: ask.wrap_ttl,
-        });
-        if let Some(denial) = decision.denied_because {
-            return Err(refuse(RefusalKind::Denied, &denial.to_string()));
+        match judge(&ask, mount, &acl) {
+            Ok(allowed) => Ok(Permit {
+                mount: allowed.mount,
+                path: ask.path.clone(),
+                operation: ask.operation,
+                now: self.instant(),
+                token: Some(entry),
+                sudo: allowed.sudo,
+                rule: allowed.rule,
+                acl: Some(acl),
+            }),
+            Err(refusal) => Err(Refusal {
+                token: Some(entry),
+                ..refusal
+            }),
         }
-        let Some(mount) = mount else {
-            return Err(refuse(RefusalKind::NoMount, "nothing is mounted there"));
-        };
-        let rest = &ask.path.as_str()[mount.path.as_str().len()..];
-        if open::needs_sudo(mount.kind, rest) && !decision.sudo {
-            return Err(refuse(RefusalKind::Denied, "the endpoint needs sudo"));
-        }
-        let rule = decision.rule.map(|rule| rule.to_string());
-        let sudo = decision.sudo;
-        let entry = match self.use_token(&state, entry.clone()).await? {
-            Some(entry) => entry,
-            None => return Err(refuse(RefusalKind::NoToken, "no use of the token is left")),
-        };
-        Ok(Permit {
-            mount,
-            path: ask.path.clone(),
-            operation: ask.operation,
-            now: state.floor.now(&*self.clock),
-            token: Some(entry),
-            acl: Some(acl),
-            sudo,
-            rule,
-        })
     }
 
     /// A permit for an open endpoint. A token that came along is looked up (some answers tell a
@@ -158,7 +145,7 @@ impl Access {
             mount,
             path: ask.path.clone(),
             operation: ask.operation,
-            now: state.floor.now(&*self.clock),
+            now: self.instant(),
             token,
             acl,
             sudo: false,
@@ -172,11 +159,11 @@ impl Access {
             .token
             .ok_or_else(|| no_token("missing client token"))?
             .expose();
-        if text.is_empty() || text.len() > 256 {
+        if text.is_empty() || text.len() > LONGEST {
             return Err(no_token("bad token"));
         }
         let id = state.tokens.id_of(text);
-        let now = state.floor.now(&*self.clock);
+        let now = self.instant();
         let entry = self
             .live(state, &id, now)
             .await?
@@ -227,4 +214,38 @@ impl Access {
             .of_kind(MountKind::Token)
             .ok_or(AccessError::Corrupt)
     }
+}
+
+/// What the policies allow, and where.
+struct Allowed {
+    mount: Arc<Mount>,
+    sudo: bool,
+    rule: Option<Arc<str>>,
+}
+
+fn judge(ask: &Ask<'_>, mount: Option<Arc<Mount>>, acl: &Acl) -> Result<Allowed, Refusal> {
+    let decision = acl.check(&zone_policy::Ask {
+        path: ask.path,
+        operation: ask.operation,
+        parameters: ask.data,
+        wrap_ttl: ask.wrap_ttl,
+    });
+    if let Some(denial) = decision.denied_because {
+        return Err(Refusal::new(RefusalKind::Denied, &denial.to_string()));
+    }
+    let Some(mount) = mount else {
+        return Err(Refusal::new(
+            RefusalKind::NoMount,
+            "nothing is mounted there",
+        ));
+    };
+    let rest = &ask.path.as_str()[mount.path.as_str().len()..];
+    if open::needs_sudo(mount.kind, rest) && !decision.sudo {
+        return Err(Refusal::new(RefusalKind::Denied, "the endpoint needs sudo"));
+    }
+    Ok(Allowed {
+        mount,
+        sudo: decision.sudo,
+        rule: decision.rule.map(|rule| rule.text()),
+    })
 }

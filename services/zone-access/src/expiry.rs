@@ -3,15 +3,17 @@
 //! Keys are `core/expiry/<seconds, 16 hex digits>/<kind>/<id>`, so the first page of a scan is
 //! what ends first, whatever the number of entries.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use zone_ports::{Key, KeyRange};
 use zone_types::Timestamp;
 
-use crate::token::TokenId;
-use crate::{Access, AccessError};
+use crate::token::{TokenId, tree};
+use crate::{Access, AccessError, OpenState};
 
 const PREFIX: &str = "core/expiry/";
+/// Entries that one round takes up.
+const PAGE: usize = 250;
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,41 +40,52 @@ pub(crate) fn key(end: Timestamp, kind: ExpiryKind, id: &str) -> Result<Key, Acc
 }
 
 impl Access {
-    /// Ends what has expired, at most one page; `true` if there may be more.
+    /// Ends what has expired, at most one page; `true` if something was done, so that there may
+    /// be more.
     pub(crate) async fn sweep_expired(&self) -> Result<bool, AccessError> {
         let state = self.state()?;
-        let now = state.floor.now(&*self.clock);
+        let now = self.instant();
         let end = format!("{PREFIX}{:016x}", u64::try_from(now.secs()).unwrap_or(0));
         let range = KeyRange {
             start: PREFIX.into(),
             end: Some(end.into()),
         };
-        let mut due: VecDeque<Key> = self.barrier.scan_keys(&range, 256).await?.into();
-        let any = !due.is_empty();
-        while let Some(key) = due.pop_front() {
-            self.expire(&key, now).await?;
+        let due = self.barrier.scan_keys(&range, PAGE).await?;
+        let mut progress = false;
+        for some in due.chunks(tree::STEP) {
+            progress |= self.expire(&state, some, now).await?;
         }
-        Ok(any)
+        Ok(progress)
     }
 
-    async fn expire(&self, key: &Key, now: Timestamp) -> Result<(), AccessError> {
-        let text = String::from_utf8_lossy(key.as_bytes()).into_owned();
-        let id = text.rsplit('/').next().unwrap_or_default();
-        let id = TokenId::from_hex(id);
-        let state = self.state()?;
-        match self.read_token(&state, &id).await? {
-            Some(entry) if entry.record.expire_time.is_some_and(|end| end <= now) => {
-                self.revoke_token(&id).await
-            }
-            // Renewed meanwhile, or gone: only the entry is left over.
-            _ => {
-                let batch = zone_barrier::Batch::new().delete(key.clone());
-                self.barrier
-                    .commit(batch)
-                    .await
-                    .map(|_| ())
-                    .map_err(Into::into)
+    async fn expire(
+        &self,
+        state: &Arc<OpenState>,
+        due: &[Key],
+        now: Timestamp,
+    ) -> Result<bool, AccessError> {
+        let (mut tokens, mut leftovers) = (Vec::new(), Vec::new());
+        for key in due {
+            let digits = key.as_bytes().rsplit(|byte| *byte == b'/').next();
+            let found = match digits.and_then(TokenId::from_hex) {
+                Some(id) => self.read_token(state, &id).await,
+                None => Err(AccessError::Corrupt),
+            };
+            match found {
+                Ok(Some(entry)) if entry.record.expire_time.is_some_and(|end| end <= now) => {
+                    tokens.push(entry);
+                }
+                // Renewed meanwhile, or gone: only the entry is left over.
+                Ok(_) => leftovers.push(key.clone()),
+                Err(AccessError::Corrupt) => {
+                    tracing::error!("a token that is due is corrupt and is left alone");
+                }
+                Err(other) => return Err(other),
             }
         }
+        if tokens.is_empty() && leftovers.is_empty() {
+            return Ok(false);
+        }
+        self.end_all(state, &tokens, &leftovers).await
     }
 }

@@ -1,7 +1,8 @@
 //! The time floor: a clock set back does not revive what has expired (attack 11).
 //!
-//! The latest time that was seen is kept in memory and, at most once a minute, in the store. A
-//! crash can therefore lower the floor by one minute at most.
+//! The latest time that was seen is kept in memory for the life of the process, also while the
+//! zone is sealed, and in the store, at most once a minute. A crash can therefore lower the floor
+//! by one minute at most.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -11,31 +12,34 @@ use zone_ports::{Clock, Key};
 use zone_types::Timestamp;
 
 use crate::AccessError;
+use crate::record::{V1, decode};
 
 const KEY: &str = "core/access/time-floor";
 const PERSIST_EVERY_NANOS: i64 = 60 * 1_000_000_000;
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Record {
-    v: u8,
+    v: V1,
     nanos: i64,
 }
 
+#[derive(Default)]
 pub(crate) struct TimeFloor {
     seen: AtomicI64,
     stored: AtomicI64,
 }
 
 impl TimeFloor {
-    pub(crate) async fn load(barrier: &Barrier) -> Result<Self, AccessError> {
+    /// Raises the floor to the stored one.
+    pub(crate) async fn load(&self, barrier: &Barrier) -> Result<(), AccessError> {
         let nanos = match barrier.get(&Key::new(KEY)?).await? {
-            Some(plain) => serde_json::from_slice::<Record>(&plain.value)?.nanos,
+            Some(plain) => decode::<Record>(&plain)?.nanos,
             None => 0,
         };
-        Ok(Self {
-            seen: AtomicI64::new(nanos),
-            stored: AtomicI64::new(nanos),
-        })
+        self.seen.fetch_max(nanos, Ordering::Relaxed);
+        self.stored.store(nanos, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn now(&self, clock: &dyn Clock) -> Timestamp {
@@ -50,7 +54,7 @@ impl TimeFloor {
         if seen.saturating_sub(self.stored.load(Ordering::Relaxed)) < PERSIST_EVERY_NANOS {
             return Ok(());
         }
-        let record = serde_json::to_vec(&Record { v: 1, nanos: seen })?;
+        let record = serde_json::to_vec(&Record { v: V1, nanos: seen })?;
         barrier
             .commit(Batch::new().put(Key::new(KEY)?, record))
             .await?;

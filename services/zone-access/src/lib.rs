@@ -9,6 +9,10 @@
 //!   text.
 //! * B2. [`Access::forget`] drops every cached value when the zone is sealed.
 //! * S1. A token is created, and a whole tree of tokens is revoked, by one durable batch.
+//! * What is in memory never lags behind a change that returned. Every change goes through one
+//!   function that commits and then updates memory in a task of its own, so a caller that is
+//!   dropped in between leaves nothing stale; opening waits for changes that are under way.
+//! * T1. Instants come from the clock port and never fall below the latest one seen.
 //!
 //! # Deliberately absent
 //!
@@ -18,6 +22,7 @@
 //! Start at [`Access::authorize`]; the life of a token is in [`token`].
 
 mod authorize;
+mod change;
 mod error;
 mod expiry;
 mod floor;
@@ -26,6 +31,7 @@ mod mounts;
 pub mod open;
 pub mod permit;
 mod policies;
+mod record;
 mod sweep;
 pub mod token;
 
@@ -41,6 +47,7 @@ pub use zone_policy::Operation;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::RwLock;
 use zone_barrier::Barrier;
 use zone_ports::{Clock, Random};
 use zone_types::Timestamp;
@@ -61,12 +68,16 @@ pub struct Access {
     barrier: Barrier,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    floor: Arc<TimeFloor>,
     open: Arc<ArcSwapOption<OpenState>>,
+    /// Held for reading by each change that is under way.
+    changes: Arc<RwLock<()>>,
 }
 
 /// What exists only while the zone is unsealed.
 struct OpenState {
-    floor: TimeFloor,
+    /// The barrier's epoch: another one means that the zone was sealed since (B2).
+    epoch: u64,
     mounts: MountTable,
     policies: PolicyCache,
     tokens: TokenStore,
@@ -79,7 +90,9 @@ impl Access {
             barrier,
             clock,
             random,
+            floor: Arc::default(),
             open: Arc::default(),
+            changes: Arc::default(),
         }
     }
 
@@ -96,14 +109,16 @@ impl Access {
     /// Opens the service after the barrier was unsealed. Reads a number of records that depends
     /// on the count of mounts alone.
     pub async fn load(&self) -> Result<(), AccessError> {
-        let floor = TimeFloor::load(&self.barrier).await?;
+        let _none_under_way = self.changes.write().await;
+        let epoch = self.barrier.epoch();
+        self.floor.load(&self.barrier).await?;
         let mounts = MountTable::load(&self.barrier).await?;
         let token_mount = mounts
             .of_kind(MountKind::Token)
             .ok_or(AccessError::Corrupt)?;
         let tokens = TokenStore::load(&self.barrier, token_mount).await?;
         let state = OpenState {
-            floor,
+            epoch,
             mounts,
             policies: PolicyCache::default(),
             tokens,
@@ -119,11 +134,21 @@ impl Access {
 
     /// The zone's time: the clock, but never below the latest time that was seen.
     pub fn now(&self) -> Result<Timestamp, AccessError> {
-        Ok(self.state()?.floor.now(&*self.clock))
+        self.state()?;
+        Ok(self.instant())
+    }
+
+    fn instant(&self) -> Timestamp {
+        self.floor.now(&*self.clock)
     }
 
     fn state(&self) -> Result<Arc<OpenState>, AccessError> {
-        self.open.load_full().ok_or(AccessError::Sealed)
+        let state = self.open.load_full().ok_or(AccessError::Sealed)?;
+        if state.epoch == self.barrier.epoch() {
+            Ok(state)
+        } else {
+            Err(AccessError::Sealed)
+        }
     }
 }
 

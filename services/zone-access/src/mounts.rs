@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use zone_barrier::{Barrier, Batch};
 use zone_ports::{Key, KeyRange, Random, random};
 use zone_types::{MountId, MountPath, NamespaceId, RequestId};
 
 use crate::mount::{Mount, MountConfig, MountKind};
 use crate::permit::Permit;
-use crate::{Access, AccessError};
+use crate::record::{V1, decode};
+use crate::sweep::TrashRecord;
+use crate::{Access, AccessError, OpenState};
 
 const PREFIX: &str = "core/mount/";
 pub(crate) const TRASH: &str = "core/mount-trash/";
@@ -27,9 +29,13 @@ const RESERVED: [&str; 6] = [
     "zone/",
 ];
 
+/// Longest description, options and audit keys of a mount, in bytes of its record.
+const LARGEST: usize = 16 * 1024;
+
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Record {
-    v: u8,
+    v: V1,
     mount: Mount,
 }
 
@@ -49,7 +55,7 @@ type Paths = BTreeMap<MountPath, Arc<Mount>>;
 pub(crate) struct MountTable {
     paths: ArcSwap<Paths>,
     /// One change at a time, so that two mounts cannot take overlapping paths.
-    changing: Mutex<()>,
+    changing: Arc<Mutex<()>>,
 }
 
 impl MountTable {
@@ -61,13 +67,13 @@ impl MountTable {
             let Some((last, _)) = page.last() else { break };
             range = range.after(last);
             for (_, plain) in &page {
-                let record: Record = serde_json::from_slice(&plain.value)?;
+                let record: Record = decode(plain)?;
                 paths.insert(record.mount.path.clone(), Arc::new(record.mount));
             }
         }
         Ok(Self {
             paths: ArcSwap::from_pointee(paths),
-            changing: Mutex::new(()),
+            changing: Arc::default(),
         })
     }
 
@@ -147,7 +153,7 @@ impl Access {
     ) -> Result<Arc<Mount>, AccessError> {
         let path = engine_path(path)?;
         let state = self.state()?;
-        let _one_at_a_time = state.mounts.changing.lock().await;
+        let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         if let Some(other) = state
             .mounts
             .all()
@@ -159,13 +165,9 @@ impl Access {
                 other.path
             )));
         }
+        check_ttls(&new.config)?;
         let mount = Arc::new(make(&*self.random, kind, path, new));
-        self.barrier
-            .commit(Batch::new().put(key(&mount.id)?, encode(&mount)?))
-            .await?;
-        state.mounts.replace(|paths| {
-            paths.insert(mount.path.clone(), mount.clone());
-        });
+        self.put_mount(&state, mount.clone(), one_at_a_time).await?;
         Ok(mount)
     }
 
@@ -174,17 +176,27 @@ impl Access {
     pub async fn disable(&self, _permit: &Permit, path: &str) -> Result<(), AccessError> {
         let path = engine_path(path)?;
         let state = self.state()?;
-        let _one_at_a_time = state.mounts.changing.lock().await;
+        let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         let Some(mount) = state.mounts.paths.load().get(&path).cloned() else {
             return Ok(());
         };
         let trash = Key::new(format!("{TRASH}{}/{}", mount.namespace, mount.id))?;
-        self.barrier
-            .commit(Batch::new().delete(key(&mount.id)?).put(trash, "{\"v\":1}"))
-            .await?;
-        state.mounts.replace(|paths| {
-            paths.remove(&path);
-        });
+        let work = TrashRecord {
+            v: V1,
+            since: self.instant(),
+        };
+        let batch = Batch::new()
+            .delete(key(&mount.id)?)
+            .put(trash, serde_json::to_vec(&work)?);
+        let then = move |state: &OpenState, applied: bool| {
+            if applied {
+                state.mounts.replace(|paths| {
+                    paths.remove(&path);
+                });
+            }
+            drop(one_at_a_time);
+        };
+        self.change(&state, batch, then).await?;
         Ok(())
     }
 
@@ -198,7 +210,7 @@ impl Access {
         let path =
             MountPath::parse(path).map_err(|fault| AccessError::invalid(fault.to_string()))?;
         let state = self.state()?;
-        let _one_at_a_time = state.mounts.changing.lock().await;
+        let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         let found = state.mounts.paths.load().get(&path).cloned();
         let mut mount = Mount::clone(&*found.ok_or(AccessError::Missing("no mount at that path"))?);
         let mut new = NewMount {
@@ -210,12 +222,32 @@ impl Access {
         check_ttls(&new.config)?;
         (mount.description, mount.options, mount.config) =
             (new.description, new.options, new.config);
-        self.barrier
-            .commit(Batch::new().put(key(&mount.id)?, encode(&mount)?))
-            .await?;
-        state.mounts.replace(|paths| {
-            paths.insert(path, Arc::new(mount));
-        });
+        self.put_mount(&state, Arc::new(mount), one_at_a_time).await
+    }
+
+    /// Writes a mount, then shows it, then lets the next change begin.
+    async fn put_mount(
+        &self,
+        state: &Arc<OpenState>,
+        mount: Arc<Mount>,
+        one_at_a_time: OwnedMutexGuard<()>,
+    ) -> Result<(), AccessError> {
+        let value = encode(&mount)?;
+        if value.len() > LARGEST {
+            return Err(AccessError::invalid(
+                "description, options and configuration of a mount have at most 16 KiB",
+            ));
+        }
+        let batch = Batch::new().put(key(&mount.id)?, value);
+        let then = move |state: &OpenState, applied: bool| {
+            if applied {
+                state.mounts.replace(|paths| {
+                    paths.insert(mount.path.clone(), mount);
+                });
+            }
+            drop(one_at_a_time);
+        };
+        self.change(state, batch, then).await?;
         Ok(())
     }
 }
@@ -272,7 +304,7 @@ fn key(id: &MountId) -> Result<Key, AccessError> {
 
 fn encode(mount: &Mount) -> Result<Vec<u8>, AccessError> {
     Ok(serde_json::to_vec(&Record {
-        v: 1,
+        v: V1,
         mount: mount.clone(),
     })?)
 }

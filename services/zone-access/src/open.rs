@@ -46,7 +46,7 @@ pub const SUDO: &[(MountKind, &[&str])] = &[
     ),
     (
         MountKind::Token,
-        &["accessors", "accessors/", "create-orphan", "revoke-orphan"],
+        &["accessors", "create-orphan", "revoke-orphan"],
     ),
 ];
 
@@ -55,9 +55,9 @@ pub fn is_open(kind: MountKind, rest: &str, operation: Operation) -> bool {
     operation == Operation::Read && listed(OPEN, kind, rest)
 }
 
-/// Whether `rest` below a mount of `kind` needs sudo.
+/// Whether `rest` below a mount of `kind` needs sudo, in either spelling of its end.
 pub fn needs_sudo(kind: MountKind, rest: &str) -> bool {
-    listed(SUDO, kind, rest)
+    listed(SUDO, kind, rest) || listed(SUDO, kind, rest.strip_suffix('/').unwrap_or(rest))
 }
 
 fn listed(table: &[(MountKind, &[&str])], kind: MountKind, rest: &str) -> bool {

@@ -21,7 +21,7 @@ pub struct Permit {
     pub(crate) token: Option<Arc<TokenEntry>>,
     pub(crate) acl: Option<Arc<Acl>>,
     pub(crate) sudo: bool,
-    pub(crate) rule: Option<String>,
+    pub(crate) rule: Option<Arc<str>>,
 }
 
 impl Permit {

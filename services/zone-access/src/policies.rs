@@ -11,12 +11,14 @@ use zone_ports::{Key, KeyRange};
 
 use crate::mount::{Mount, MountKind};
 use crate::permit::Permit;
+use crate::record::{V1, decode};
 use crate::{Access, AccessError, OpenState};
 
 /// A stored policy.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PolicyRecord {
-    v: u8,
+    v: V1,
     /// Its name, trimmed and lower-cased.
     pub name: String,
     /// Its text as it was written, HCL or JSON.
@@ -50,13 +52,15 @@ impl Access {
     pub async fn policy_names(&self, _permit: &Permit) -> Result<Vec<String>, AccessError> {
         let mount = self.system_mount()?;
         let mut names = vec!["root".to_owned()];
-        let mut range = KeyRange::prefix(mount.prefix("policy"));
+        let prefix = mount.prefix("policy");
+        let mut range = KeyRange::prefix(prefix.clone());
         loop {
-            let page = self.barrier.scan(&range, 1000).await?;
-            let Some((last, _)) = page.last() else { break };
+            let page = self.barrier.scan_keys(&range, 1000).await?;
+            let Some(last) = page.last() else { break };
             range = range.after(last);
-            for (_, plain) in &page {
-                names.push(serde_json::from_slice::<PolicyRecord>(&plain.value)?.name);
+            for key in &page {
+                let name = std::str::from_utf8(&key.as_bytes()[prefix.len()..]);
+                names.push(name.map_err(|_| AccessError::Corrupt)?.to_owned());
             }
         }
         names.sort();
@@ -72,7 +76,7 @@ impl Access {
         let name = policy_name(name)?;
         if name.as_str() == "root" {
             return Ok(Some(PolicyRecord {
-                v: 1,
+                v: V1,
                 name: "root".into(),
                 text: String::new(),
             }));
@@ -94,19 +98,14 @@ impl Access {
         }
         let policy = Policy::parse(name.as_str(), text)
             .map_err(|fault| AccessError::invalid(format!("failed to parse policy: {fault}")))?;
-        if !permit.sudo {
-            let caller = permit.acl().ok_or(AccessError::Denied("no token"))?;
-            if !caller.covers(&Acl::compile(std::iter::once(&policy))) {
-                return Err(AccessError::Denied(
-                    "the policy grants more than you hold; that needs sudo on this path",
-                ));
-            }
-        }
-        self.store_policy(&name, text).await
+        let state = self.state()?;
+        self.refuse_gain(permit, &name, Some(&policy)).await?;
+        self.store_policy(&state, &name, text).await
     }
 
-    /// Removes a policy. One that is not there: no error, as in Vault.
-    pub async fn delete_policy(&self, _permit: &Permit, name: &str) -> Result<(), AccessError> {
+    /// Removes a policy. One that is not there: no error, as in Vault. Without sudo not one that
+    /// denies or that holds the caller back.
+    pub async fn delete_policy(&self, permit: &Permit, name: &str) -> Result<(), AccessError> {
         let name = policy_name(name)?;
         if matches!(name.as_str(), "root" | "default") {
             return Err(AccessError::invalid(format!(
@@ -114,31 +113,96 @@ impl Access {
                 name.as_str()
             )));
         }
-        self.barrier
-            .commit(Batch::new().delete(self.policy_key(&name)?))
-            .await?;
-        self.policies_changed()
+        let state = self.state()?;
+        self.refuse_gain(permit, &name, None).await?;
+        let batch = Batch::new().delete(self.policy_key(&name)?);
+        self.change_policies(&state, batch).await
+    }
+
+    /// Refuses to put `new` (`None`: nothing) in place of the policy `name` for a caller without
+    /// sudo who would gain by it, or let others gain what nobody can foresee (attack 8).
+    async fn refuse_gain(
+        &self,
+        permit: &Permit,
+        name: &PolicyName,
+        new: Option<&Policy>,
+    ) -> Result<(), AccessError> {
+        if permit.sudo {
+            return Ok(());
+        }
+        let none = AccessError::Denied("no token");
+        let (Some(caller), Some(own)) = (permit.token(), permit.acl()) else {
+            return Err(none);
+        };
+        if !new.is_none_or(|new| own.covers(&Acl::compile(std::iter::once(new)))) {
+            return Err(AccessError::Denied(
+                "the policy grants more than you hold; that needs sudo on this path",
+            ));
+        }
+        let Some(old) = self.parsed_policy(name).await? else {
+            return Ok(());
+        };
+        let kept = |denial: &str| new.is_some_and(|new| new.denials().any(|known| known == denial));
+        if !old.denials().all(kept) {
+            return Err(AccessError::Denied(
+                "a rule that denies can only be taken away with sudo on this path",
+            ));
+        }
+        // A narrow rule of one policy holds back a wide one of another.
+        let names = &caller.record.policies;
+        if names.iter().any(|known| known == name.as_str()) {
+            let mut policies = self.parsed_policies(names, Some(name)).await?;
+            policies.extend(new.cloned());
+            if !own.covers(&Acl::compile(policies.iter())) {
+                return Err(AccessError::Denied(
+                    "you would hold more than before; that needs sudo on this path",
+                ));
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn write_default_policy(&self) -> Result<(), AccessError> {
-        self.store_policy(&policy_name("default")?, zone_policy::DEFAULT_POLICY)
-            .await
+        let state = self.state()?;
+        self.store_policy(
+            &state,
+            &policy_name("default")?,
+            zone_policy::DEFAULT_POLICY,
+        )
+        .await
     }
 
-    async fn store_policy(&self, name: &PolicyName, text: &str) -> Result<(), AccessError> {
+    async fn store_policy(
+        &self,
+        state: &Arc<OpenState>,
+        name: &PolicyName,
+        text: &str,
+    ) -> Result<(), AccessError> {
         if text.len() > 96 * 1024 {
             return Err(AccessError::invalid("a policy has at most 96 KiB"));
         }
         let record = PolicyRecord {
-            v: 1,
+            v: V1,
             name: name.as_str().into(),
             text: text.into(),
         };
         let value = serde_json::to_vec(&record)?;
-        self.barrier
-            .commit(Batch::new().put(self.policy_key(name)?, value))
-            .await?;
-        self.policies_changed()
+        let batch = Batch::new().put(self.policy_key(name)?, value);
+        self.change_policies(state, batch).await
+    }
+
+    /// A list that was compiled while the change was under way is filed under the generation
+    /// before it, and so is never found again.
+    async fn change_policies(
+        &self,
+        state: &Arc<OpenState>,
+        batch: Batch,
+    ) -> Result<(), AccessError> {
+        let then = |state: &OpenState, _| {
+            state.policies.generation.fetch_add(1, Ordering::AcqRel);
+        };
+        self.change(state, batch, then).await?;
+        Ok(())
     }
 
     /// The compiled access list of a set of policy names (sorted). A name without a policy grants
@@ -162,20 +226,38 @@ impl Access {
         if names.iter().any(|name| name == "root") {
             return Ok(Acl::root());
         }
+        let policies = self.parsed_policies(names, None).await?;
+        Ok(Acl::compile(policies.iter()))
+    }
+
+    /// The policies of these names that there are, but for `without`.
+    async fn parsed_policies(
+        &self,
+        names: &[String],
+        without: Option<&PolicyName>,
+    ) -> Result<Vec<Policy>, AccessError> {
         let mut policies = Vec::new();
         for name in names {
-            if let Some(record) = self.stored_policy(&policy_name(name)?).await? {
-                policies.push(
-                    Policy::parse(&record.name, &record.text).map_err(|_| AccessError::Corrupt)?,
-                );
+            let name = policy_name(name)?;
+            if Some(&name) != without {
+                policies.extend(self.parsed_policy(&name).await?);
             }
         }
-        Ok(Acl::compile(policies.iter()))
+        Ok(policies)
+    }
+
+    async fn parsed_policy(&self, name: &PolicyName) -> Result<Option<Policy>, AccessError> {
+        let record = self.stored_policy(name).await?;
+        let parse = |record: PolicyRecord| Policy::parse(&record.name, &record.text);
+        record
+            .map(parse)
+            .transpose()
+            .map_err(|_| AccessError::Corrupt)
     }
 
     async fn stored_policy(&self, name: &PolicyName) -> Result<Option<PolicyRecord>, AccessError> {
         match self.barrier.get(&self.policy_key(name)?).await? {
-            Some(plain) => Ok(Some(serde_json::from_slice(&plain.value)?)),
+            Some(plain) => Ok(Some(decode(&plain)?)),
             None => Ok(None),
         }
     }
@@ -189,14 +271,6 @@ impl Access {
             .mounts
             .of_kind(MountKind::System)
             .ok_or(AccessError::Corrupt)
-    }
-
-    fn policies_changed(&self) -> Result<(), AccessError> {
-        self.state()?
-            .policies
-            .generation
-            .fetch_add(1, Ordering::Release);
-        Ok(())
     }
 }
 

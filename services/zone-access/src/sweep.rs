@@ -1,42 +1,79 @@
 //! The background work of access: a reconciler without input. What is due is read from the store
 //! each time, so it goes on after a crash where it was.
 
-use zone_barrier::Batch;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zone_barrier::{BarrierError, Batch};
 use zone_ports::{Key, KeyRange};
+use zone_types::Timestamp;
 
 use crate::mounts::TRASH;
+use crate::record::{V1, decode};
 use crate::{Access, AccessError};
 
+/// How long the keys of a removed mount are looked for after it was removed: longer than any
+/// request that was permitted before may take.
+const GRACE: Duration = Duration::from_secs(600);
+/// Removed mounts that one round takes up.
+const MOUNTS: usize = 100;
+/// Keys of each that one round removes.
+const KEYS: usize = 50;
+
+/// A mount that was removed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrashRecord {
+    pub(crate) v: V1,
+    /// When.
+    pub(crate) since: Timestamp,
+}
+
 impl Access {
-    /// Does one round of what is due: expired tokens, descendants of revoked tokens, data of
-    /// removed mounts, the time floor. `true` if there may be more to do at once.
+    /// Does one round of what is due: the time floor, expired tokens, descendants of revoked
+    /// tokens, data of removed mounts. `true` if there may be more to do at once. An error in one
+    /// part does not keep the others from being done.
     pub async fn sweep(&self) -> Result<bool, AccessError> {
-        self.state()?.floor.persist(&self.barrier).await?;
-        let expired = self.sweep_expired().await?;
-        let trees = self.sweep_trees().await?;
-        let trash = self.sweep_trash().await?;
-        Ok(expired || trees || trash)
+        self.state()?;
+        self.instant();
+        let floor = self.floor.persist(&self.barrier).await;
+        let expired = self.sweep_expired().await;
+        let trees = self.sweep_trees().await;
+        let trash = self.sweep_trash().await;
+        floor?;
+        Ok(expired? | trees? | trash?)
     }
 
     async fn sweep_trash(&self) -> Result<bool, AccessError> {
-        let work = self.barrier.scan_keys(&KeyRange::prefix(TRASH), 1).await?;
-        let Some(work) = work.first() else {
-            return Ok(false);
-        };
-        let mount = String::from_utf8_lossy(&work.as_bytes()[TRASH.len()..]).into_owned();
-        let prefix = format!("{mount}/");
-        let keys: Vec<Key> = self
-            .barrier
-            .scan_keys(&KeyRange::prefix(prefix), 50)
-            .await?;
-        let mut batch = Batch::new();
-        if keys.is_empty() {
-            batch = batch.delete(work.clone());
+        let now = self.instant();
+        let found = self.barrier.scan(&KeyRange::prefix(TRASH), MOUNTS).await?;
+        let mut progress = false;
+        for (work, plain) in found {
+            let mut prefix = work.as_bytes()[TRASH.len()..].to_vec();
+            prefix.push(b'/');
+            let keys: Vec<Key> = self
+                .barrier
+                .scan_keys(&KeyRange::prefix(prefix), KEYS)
+                .await?;
+            let mut batch = Batch::new();
+            if keys.is_empty() {
+                let since = decode::<TrashRecord>(&plain)?.since;
+                if now < since.plus(GRACE) {
+                    continue;
+                }
+                batch = batch
+                    .require(work.clone(), Some(plain.revision))
+                    .delete(work);
+            }
+            for key in keys {
+                batch = batch.delete(key);
+            }
+            match self.barrier.commit(batch).await {
+                Ok(_) => progress = true,
+                Err(BarrierError::Conflict) => {}
+                Err(other) => return Err(other.into()),
+            }
         }
-        for key in keys {
-            batch = batch.delete(key);
-        }
-        self.barrier.commit(batch).await?;
-        Ok(true)
+        Ok(progress)
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zone_access::{Access, Ask, Mount, MountKind, NewMount, Operation, Permit, Refusal};
+use zone_access::{
+    Access, Ask, CreateToken, Created, Mount, MountKind, NewMount, Operation, Permit, Refusal,
+};
 use zone_barrier::Barrier;
 use zone_barrier::commit::Committer;
 use zone_ports::{Clock, Random, Store};
@@ -37,32 +39,107 @@ impl Lab {
 
     /// A new, unsealed zone over `store`.
     pub async fn over(store: MemStore) -> Self {
+        let port = Arc::new(store.clone());
+        Self::through(store, port).await
+    }
+
+    /// A new, unsealed zone that reaches `store` only through `port`.
+    pub async fn through(store: MemStore, port: Arc<dyn Store>) -> Self {
         let clock = Arc::new(FakeClock::default());
-        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(7));
-        let committer = Committer::open(Arc::new(store.clone()) as Arc<dyn Store>).await.unwrap();
-        let barrier = Barrier::new(committer, random.clone(), Arc::new(PlainMemory));
-        let ask = zone_barrier::InitAsk { shares: 1, threshold: 1 };
+        let (barrier, access, random) = head(port, &clock, 7).await;
+        let ask = zone_barrier::InitAsk {
+            shares: 1,
+            threshold: 1,
+        };
         let prepared = barrier.init_prepare(ask, clock.now()).await.unwrap();
-        let access = Access::new(barrier.clone(), clock.clone(), random.clone());
         access.bootstrap().await.unwrap();
         let root = access.create_root_token().await.unwrap().text;
         barrier.init_finish().await.unwrap();
-        if barrier.is_sealed() {
-            barrier.unseal_share(prepared.shares[0].expose(), "lab", clock.now()).await.unwrap();
-        }
         access.load().await.unwrap();
-        Self { store, barrier, access, clock, random, root, shares: prepared.shares }
+        Self {
+            store,
+            barrier,
+            access,
+            clock,
+            random,
+            root,
+            shares: prepared.shares,
+        }
+    }
+
+    /// The same zone after a crash at this very moment: what was durable, opened by a new head
+    /// that draws other random bytes. The clock is shared.
+    pub async fn reopen(&self) -> Self {
+        let store = self.store.crash_image();
+        let seed = 1000 + self.barrier.last_revision().0;
+        let (barrier, access, random) = head(Arc::new(store.clone()), &self.clock, seed).await;
+        let share = self.shares[0].expose();
+        barrier
+            .unseal_share(share, "lab", self.clock.now())
+            .await
+            .unwrap();
+        access.load().await.unwrap();
+        Self {
+            store,
+            barrier,
+            access,
+            clock: self.clock.clone(),
+            random,
+            root: self.root.clone(),
+            shares: self.shares.clone(),
+        }
+    }
+
+    /// Seals the zone and opens it again, in the same process.
+    pub async fn seal_and_unseal(&self) {
+        self.access.forget();
+        self.barrier.seal();
+        let share = self.shares[0].expose();
+        self.barrier
+            .unseal_share(share, "lab", self.clock.now())
+            .await
+            .unwrap();
+        self.access.load().await.unwrap();
+    }
+
+    /// Does background work until none is left.
+    pub async fn settle(&self) {
+        while self.access.sweep().await.unwrap() {}
     }
 
     /// Mounts an engine.
     pub async fn mount(&self, kind: MountKind, path: &str) -> Arc<Mount> {
-        let permit = self.permit(Operation::Update, &format!("sys/mounts/{path}")).await;
+        let permit = self
+            .permit(Operation::Update, &format!("sys/mounts/{path}"))
+            .await;
         let mut options = BTreeMap::new();
         if kind == MountKind::Kv {
             options.insert("version".to_owned(), "2".to_owned());
         }
-        let new = NewMount { options, ..NewMount::default() };
+        let new = NewMount {
+            options,
+            ..NewMount::default()
+        };
         self.access.enable(&permit, kind, path, new).await.unwrap()
+    }
+
+    /// Writes a policy as root.
+    pub async fn policy(&self, name: &str, text: &str) {
+        let permit = self
+            .permit(Operation::Update, &format!("sys/policies/acl/{name}"))
+            .await;
+        self.access.write_policy(&permit, name, text).await.unwrap();
+    }
+
+    /// A child of the root token with `policies` and `default`.
+    pub async fn token(&self, policies: &[&str]) -> Created {
+        let permit = self.permit(Operation::Update, "auth/token/create").await;
+        let ask = CreateToken {
+            policies: policies.iter().map(|name| (*name).to_owned()).collect(),
+            renewable: true,
+            ..CreateToken::default()
+        };
+        self.access.create_token(&permit, ask).await.unwrap()
     }
 
     /// A permit of the root token.
@@ -89,4 +166,17 @@ impl Lab {
         };
         self.access.authorize(ask).await
     }
+}
+
+/// A sealed head over `store`.
+async fn head(
+    store: Arc<dyn Store>,
+    clock: &Arc<FakeClock>,
+    seed: u64,
+) -> (Barrier, Access, Arc<dyn Random>) {
+    let random: Arc<dyn Random> = Arc::new(SeededRandom::new(seed));
+    let committer = Committer::open(store).await.unwrap();
+    let barrier = Barrier::new(committer, random.clone(), Arc::new(PlainMemory));
+    let access = Access::new(barrier.clone(), clock.clone(), random.clone());
+    (barrier, access, random)
 }

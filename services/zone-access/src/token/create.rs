@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use zone_barrier::{BarrierError, Batch};
-use zone_ports::store::Revision;
 use zone_types::{NamespaceId, Secret, Timestamp};
 
+use super::cidr::Cidr;
 use super::life::TRIES;
-use super::{AccessorRecord, LONGEST, TokenEntry, TokenId, TokenRecord, parse_cidr};
+use super::{AccessorRecord, DEEPEST, LONGEST, TokenEntry, TokenId, TokenRecord, tree};
 use crate::expiry::{self, ExpiryKind};
 use crate::permit::Permit;
 use crate::policies::policy_name;
+use crate::record::{MARK, V1};
 use crate::{Access, AccessError, DEFAULT_TTL_SECS, MAX_TTL_SECS, OpenState};
+
+/// Largest record of a new token in bytes.
+const LARGEST: usize = 16 * 1024;
 
 /// What a caller asks of a new token. Spans in seconds; zero means not given.
 #[derive(Debug, Default)]
@@ -60,28 +64,37 @@ impl Access {
         permit: &Permit,
         ask: CreateToken,
     ) -> Result<Created, AccessError> {
-        let caller = permit
-            .token()
-            .ok_or(AccessError::Denied("no token"))?
-            .clone();
+        let caller = permit.token().ok_or(AccessError::Denied("no token"))?;
         if caller.record.num_uses > 0 {
             return Err(AccessError::invalid(
                 "restricted use token cannot generate child tokens",
             ));
         }
-        let orphan = ask.no_parent || permit.rest() == "create-orphan";
         if !permit.sudo {
             refuse_privileged(&ask, permit)?;
         }
+        let state = self.state()?;
         let policies = granted_policies(&ask, &caller.record, permit.sudo)?;
-        let record = record_for(&ask, policies, &caller, orphan, permit)?;
-        self.store_new_token(record, ask.id, Some(&caller)).await
+        if !permit.sudo && policies != caller.record.policies {
+            let child = self.acl(&state, &policies).await?;
+            // One of the parent's policies may hold another one back.
+            if !permit.acl().is_some_and(|own| own.covers(&child)) {
+                return Err(AccessError::invalid(
+                    "child policies give more on some path than all policies of the parent do \
+                     together; that needs sudo on this path",
+                ));
+            }
+        }
+        let record = record_for(&ask, policies, caller, permit)?;
+        check_size(&record)?;
+        self.store_new_token(&state, record, ask.id, Some(&caller.id))
+            .await
     }
 
     /// The first token of a zone. Called by init alone, between its two steps.
     pub async fn create_root_token(&self) -> Result<Created, AccessError> {
         let record = TokenRecord {
-            v: 1,
+            v: V1,
             namespace: NamespaceId::root(),
             accessor: String::new(),
             policies: vec!["root".into()],
@@ -99,16 +112,17 @@ impl Access {
             parent: None,
             bound_cidrs: Vec::new(),
         };
-        self.store_new_token(record, None, None).await
+        self.store_new_token(&self.state()?, record, None, None)
+            .await
     }
 
     async fn store_new_token(
         &self,
+        state: &Arc<OpenState>,
         mut record: TokenRecord,
         text: Option<Secret<String>>,
-        parent: Option<&TokenEntry>,
+        creator: Option<&TokenId>,
     ) -> Result<Created, AccessError> {
-        let state = self.state()?;
         let mut fill = |out: &mut [u8]| self.random.fill(out);
         let text = match text {
             Some(text) => text,
@@ -117,92 +131,95 @@ impl Access {
                 Secret::new(format!("hvs.{}", digits.expose()))
             }
         };
-        record
-            .accessor
-            .clone_from(zone_crypto::text::base62(24, &mut fill).expose());
+        let accessor = zone_crypto::text::base62(24, &mut fill);
+        record.accessor.clone_from(accessor.expose());
         let id = state.tokens.id_of(text.expose());
-        let mut parent_revision = parent.map(|parent| parent.revision);
         for _ in 0..TRIES {
-            let batch = self.creation_batch(&state, &id, &record, parent_revision)?;
-            match self.barrier.commit(batch).await {
+            let line = self.line_of(state, creator, &record).await?;
+            let batch = creation_batch(state, &id, &record, &line)?;
+            // A custom id may have been looked up before: forget what the cache has.
+            match self.change_tokens(state, batch, vec![id.clone()]).await {
                 Ok(revision) => {
-                    // A custom id may have been looked up before: forget what the cache has.
-                    state.tokens.drop_cached(&id);
-                    let compiled = Mutex::new(None);
-                    let entry = Arc::new(TokenEntry {
-                        id,
-                        record,
-                        revision,
-                        compiled,
-                    });
+                    let entry = Arc::new(TokenEntry::new(id, record, revision));
                     return Ok(Created { text, entry });
                 }
-                Err(BarrierError::Conflict) => {
-                    parent_revision = self
-                        .changed_parent(&state, parent_revision, &record)
-                        .await?;
-                }
+                Err(BarrierError::Conflict) => self.make_way(state, &id).await?,
                 Err(other) => return Err(other.into()),
             }
         }
         Err(AccessError::Busy)
     }
 
-    /// Why a creation met a conflict: a parent that was only renewed meanwhile gives its new
-    /// revision.
-    async fn changed_parent(
+    /// Whose records must still be as they are when the token is made. Of a child its parent's,
+    /// whose own line is judged whenever the child is used; of an orphan the creator's whole
+    /// line, since nothing else ties it to a creator that is revoked at this very moment.
+    async fn line_of(
         &self,
         state: &OpenState,
-        before: Option<Revision>,
+        creator: Option<&TokenId>,
         record: &TokenRecord,
-    ) -> Result<Option<Revision>, AccessError> {
-        if let Some(parent) = &record.parent {
-            let found = self.read_token(state, parent).await?;
-            let now = found
-                .ok_or(AccessError::Denied("the parent token has ended"))?
-                .revision;
-            if before != Some(now) {
-                return Ok(Some(now));
-            }
+    ) -> Result<Vec<Arc<TokenEntry>>, AccessError> {
+        let Some(creator) = creator else {
+            return Ok(Vec::new());
+        };
+        let mut line = Vec::new();
+        let lives = self.walk(state, creator, self.instant(), |entry| line.push(entry));
+        if !lives.await? {
+            return Err(AccessError::Denied("the parent token has ended"));
         }
-        Err(AccessError::invalid(
-            "cannot create a token with a duplicate ID",
-        ))
+        if record.parent.is_some() {
+            if line.len() >= DEEPEST {
+                return Err(AccessError::invalid(format!(
+                    "a line of tokens has at most {DEEPEST}"
+                )));
+            }
+            line.truncate(1);
+        }
+        Ok(line)
     }
 
-    fn creation_batch(
-        &self,
-        state: &OpenState,
-        id: &TokenId,
-        record: &TokenRecord,
-        parent_revision: Option<Revision>,
-    ) -> Result<Batch, AccessError> {
-        let tokens = &state.tokens;
-        let accessor = AccessorRecord {
-            v: 1,
-            token: id.clone(),
-        };
-        let mut batch = Batch::new()
-            .require_absent(tokens.key(id)?)
-            .put(tokens.key(id)?, serde_json::to_vec(record)?)
-            .put(
-                tokens.accessor_key(&record.accessor)?,
-                serde_json::to_vec(&accessor)?,
-            );
-        if let Some(end) = record.expire_time {
-            batch = batch.put(
-                expiry::key(end, ExpiryKind::Token, id.as_str())?,
-                "{\"v\":1}",
-            );
+    /// After a conflict: refuses an id that is taken, removes what an earlier token of that id
+    /// left behind, and else (the creator was only renewed) lets the caller try again.
+    async fn make_way(&self, state: &Arc<OpenState>, id: &TokenId) -> Result<(), AccessError> {
+        if self.read_token(state, id).await?.is_some() {
+            return Err(AccessError::invalid(
+                "cannot create a token with a duplicate ID",
+            ));
         }
-        if let Some(parent_id) = &record.parent {
-            // A child made while its parent is being revoked must not come to life.
-            batch = batch
-                .require(tokens.key(parent_id)?, parent_revision)
-                .put(tokens.child_key(parent_id, id)?, "{\"v\":1}");
-        }
-        Ok(batch)
+        self.sweep_tree_of(state, id).await
     }
+}
+
+fn creation_batch(
+    state: &OpenState,
+    id: &TokenId,
+    record: &TokenRecord,
+    line: &[Arc<TokenEntry>],
+) -> Result<Batch, AccessError> {
+    let tokens = &state.tokens;
+    let accessor = AccessorRecord {
+        v: V1,
+        token: id.clone(),
+    };
+    let mut batch = Batch::new()
+        .require_absent(tokens.key(id)?)
+        // An earlier token of the same id may still have children: they must not come back.
+        .require_absent(tree::work_key(id)?)
+        .put(tokens.key(id)?, serde_json::to_vec(record)?)
+        .put(
+            tokens.accessor_key(&record.accessor)?,
+            serde_json::to_vec(&accessor)?,
+        );
+    if let Some(end) = record.expire_time {
+        batch = batch.put(expiry::key(end, ExpiryKind::Token, id.as_str())?, MARK);
+    }
+    if let Some(parent) = &record.parent {
+        batch = batch.put(tokens.child_key(parent, id)?, MARK);
+    }
+    for entry in line {
+        batch = batch.require(tokens.key(&entry.id)?, Some(entry.revision));
+    }
+    Ok(batch)
 }
 
 /// What takes sudo on the endpoint, as in Vault.
@@ -238,87 +255,122 @@ fn granted_policies(
     }
     if policies.is_empty() {
         policies.clone_from(&caller.policies);
-        if ask.no_default_policy {
-            policies.retain(|policy| policy != "default");
-        }
     }
-    let asks_root = policies.iter().any(|policy| policy == "root");
-    if asks_root && !caller.is_root() {
-        return Err(AccessError::invalid(
-            "root tokens may not be created without parent token being root",
-        ));
-    }
-    if !caller.is_root() && !sudo {
-        let lacking = policies
-            .iter()
-            .any(|p| p != "default" && !caller.policies.contains(p));
-        if lacking {
+    if policies.iter().any(|policy| policy == "root") {
+        if !caller.is_root() {
             return Err(AccessError::invalid(
-                "child policies must be subset of parent",
+                "root tokens may not be created without parent token being root",
             ));
         }
+        return Ok(vec!["root".into()]);
     }
-    if !asks_root && !ask.no_default_policy {
-        policies.push("default".into());
+    if !sudo && policies.iter().any(|p| !caller.policies.contains(p)) {
+        return Err(AccessError::invalid(
+            "child policies must be subset of parent",
+        ));
+    }
+    let default = || "default".to_owned();
+    if ask.no_default_policy {
+        policies.retain(|policy| *policy != default());
+    } else if sudo || caller.policies.contains(&default()) {
+        policies.push(default());
     }
     policies.sort();
     policies.dedup();
     Ok(policies)
 }
 
+/// The addresses of the new token: those asked for, else the caller's. Without sudo none from
+/// which the caller itself could not come.
+fn granted_cidrs(
+    ask: &CreateToken,
+    caller: &TokenRecord,
+    sudo: bool,
+) -> Result<Vec<String>, AccessError> {
+    let mut asked = Vec::new();
+    for text in &ask.bound_cidrs {
+        asked.push(Cidr::parse(text).ok_or_else(|| {
+            AccessError::invalid("bound_cidrs: give addresses or CIDR blocks, IPv4 in plain form")
+        })?);
+    }
+    if sudo || caller.bound_cidrs.is_empty() {
+        return Ok(ask.bound_cidrs.clone());
+    }
+    if asked.is_empty() {
+        return Ok(caller.bound_cidrs.clone());
+    }
+    let held: Vec<Cidr> = caller
+        .bound_cidrs
+        .iter()
+        .filter_map(|text| Cidr::parse(text))
+        .collect();
+    if asked
+        .iter()
+        .all(|cidr| held.iter().any(|mine| mine.contains(cidr)))
+    {
+        return Ok(ask.bound_cidrs.clone());
+    }
+    Err(AccessError::invalid(
+        "bound_cidrs must lie within those of the parent",
+    ))
+}
+
 fn record_for(
     ask: &CreateToken,
     policies: Vec<String>,
     caller: &TokenEntry,
-    orphan: bool,
     permit: &Permit,
 ) -> Result<TokenRecord, AccessError> {
     check_id(ask)?;
-    if ask
-        .bound_cidrs
-        .iter()
-        .any(|cidr| parse_cidr(cidr).is_none())
-    {
-        return Err(AccessError::invalid(
-            "bound_cidrs: give addresses or CIDR blocks",
-        ));
-    }
+    let bound_cidrs = granted_cidrs(ask, &caller.record, permit.sudo)?;
     let is_root = policies.iter().any(|policy| policy == "root");
-    let ttl = granted_ttl(ask, permit, is_root)?;
-    if is_root && ttl == 0 && caller.record.expire_time.is_some() {
+    let spans = Spans::granted(ask, permit, is_root);
+    if is_root && spans.ttl == 0 && caller.record.expire_time.is_some() {
         return Err(AccessError::invalid(
             "expiring root tokens cannot create non-expiring root tokens",
         ));
     }
+    let orphan = ask.no_parent || permit.rest() == "create-orphan";
     let now = permit.now();
-    let shown = ask
-        .display_name
-        .replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
-    let display_name = if shown.is_empty() {
-        "token".into()
-    } else {
-        format!("token-{shown}")
-    };
-    let span = std::time::Duration::from_secs(ttl);
+    let span = Duration::from_secs(spans.ttl);
     Ok(TokenRecord {
-        v: 1,
+        v: V1,
         namespace: permit.namespace().clone(),
         accessor: String::new(),
         policies,
         path: permit.path().as_str().to_owned(),
         meta: ask.meta.clone(),
-        display_name,
+        display_name: display_name(&ask.display_name),
         num_uses: ask.num_uses,
         creation_time: now,
-        creation_ttl: ttl,
-        explicit_max_ttl: ask.explicit_max_ttl,
-        period: ask.period,
-        expire_time: (ttl > 0).then(|| now.plus(span)),
+        creation_ttl: spans.ttl,
+        explicit_max_ttl: spans.explicit_max,
+        period: spans.period,
+        expire_time: (spans.ttl > 0).then(|| now.plus(span)),
         last_renewal: None,
-        renewable: ask.renewable && ttl > 0,
+        renewable: ask.renewable && spans.ttl > 0,
         parent: (!orphan).then(|| caller.id.clone()),
-        bound_cidrs: ask.bound_cidrs.clone(),
+        bound_cidrs,
     })
+}
+
+fn display_name(asked: &str) -> String {
+    let shown = asked.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "-");
+    if shown.is_empty() {
+        "token".into()
+    } else {
+        format!("token-{shown}")
+    }
+}
+
+/// What a client chooses freely must not make the cache and the scans heavy.
+fn check_size(record: &TokenRecord) -> Result<(), AccessError> {
+    if serde_json::to_vec(record)?.len() > LARGEST {
+        return Err(AccessError::invalid(
+            "policies, metadata, display name and addresses of a token have at most 16 KiB",
+        ));
+    }
+    Ok(())
 }
 
 fn check_id(ask: &CreateToken) -> Result<(), AccessError> {
@@ -342,60 +394,65 @@ fn check_id(ask: &CreateToken) -> Result<(), AccessError> {
     Ok(())
 }
 
-fn granted_ttl(ask: &CreateToken, permit: &Permit, is_root: bool) -> Result<u64, AccessError> {
-    let config = &permit.mount().config;
-    let longest = if config.max_lease_ttl > 0 {
-        config.max_lease_ttl
-    } else {
-        MAX_TTL_SECS
-    };
-    if ask.period > 0 {
-        return Ok(ask.period);
-    }
-    if is_root && ask.ttl == 0 {
-        return Ok(ask.explicit_max_ttl);
-    }
-    let default = if config.default_lease_ttl > 0 {
-        config.default_lease_ttl
-    } else {
-        DEFAULT_TTL_SECS
-    };
-    let mut ttl = if ask.ttl > 0 { ask.ttl } else { default };
-    ttl = ttl.min(longest);
-    if ask.explicit_max_ttl > 0 {
-        ttl = ttl.min(ask.explicit_max_ttl);
-    }
-    Ok(ttl)
+/// The spans of a token in seconds; zero for none.
+struct Spans {
+    ttl: u64,
+    explicit_max: u64,
+    period: u64,
 }
 
-/// The latest end that a renewal at `now` may reach.
+impl Spans {
+    /// As in Vault: the mount's maximum bounds the TTL and the explicit maximum; a period escapes
+    /// it, but not the explicit maximum. Only root may be without end.
+    fn granted(ask: &CreateToken, permit: &Permit, is_root: bool) -> Self {
+        let config = &permit.mount().config;
+        let longest = or(config.max_lease_ttl, MAX_TTL_SECS);
+        let bounded = |span: u64, bound: u64| if bound > 0 { span.min(bound) } else { span };
+        if ask.period > 0 {
+            let period = bounded(ask.period, ask.explicit_max_ttl);
+            return Self {
+                ttl: period,
+                explicit_max: ask.explicit_max_ttl,
+                period,
+            };
+        }
+        let explicit_max = ask.explicit_max_ttl.min(longest);
+        let ttl = if is_root && ask.ttl == 0 {
+            explicit_max
+        } else {
+            let asked = or(ask.ttl, or(config.default_lease_ttl, DEFAULT_TTL_SECS));
+            bounded(asked.min(longest), explicit_max)
+        };
+        Self {
+            ttl,
+            explicit_max,
+            period: 0,
+        }
+    }
+}
+
+/// The latest end that a renewal at `now` may reach. `mount_max` is the mount's longest lease
+/// time, zero for the zone's.
 pub(super) fn renewed_until(
     record: &TokenRecord,
     mount_max: u64,
     increment: u64,
     now: Timestamp,
 ) -> Timestamp {
-    let secs = std::time::Duration::from_secs;
-    let wanted = if record.period > 0 {
-        now.plus(secs(record.period))
-    } else {
-        now.plus(secs(if increment > 0 {
-            increment
-        } else {
-            record.creation_ttl
-        }))
-    };
-    let mut end = wanted;
+    let secs = Duration::from_secs;
+    let wanted = or(record.period, or(increment, record.creation_ttl));
+    let mut end = now.plus(secs(wanted));
     if record.explicit_max_ttl > 0 {
         end = end.min(record.creation_time.plus(secs(record.explicit_max_ttl)));
     }
     if record.period == 0 {
-        let longest = if mount_max > 0 {
-            mount_max
-        } else {
-            MAX_TTL_SECS
-        };
+        let longest = or(mount_max, MAX_TTL_SECS);
         end = end.min(record.creation_time.plus(secs(longest)));
     }
     end
+}
+
+/// The first number unless it is zero, which stands for not given.
+fn or(given: u64, otherwise: u64) -> u64 {
+    if given > 0 { given } else { otherwise }
 }

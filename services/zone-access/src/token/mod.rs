@@ -5,63 +5,93 @@
 //!
 //! A token counts while its own record is there, its time has not passed, and all its ancestors
 //! count. So deleting a parent's record ends the whole tree at once (S1), whatever the number of
-//! its descendants; [`tree`] removes their records afterwards.
+//! its descendants; [`tree`] removes their records afterwards. A record and a work record of
+//! [`tree`] never stand for the same token at the same time.
 
+mod cidr;
 mod create;
 mod life;
 pub(crate) mod tree;
 
+pub(crate) use cidr::bound_to;
 pub use create::{CreateToken, Created};
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
-use zone_barrier::{Barrier, Batch};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::{Zeroize, Zeroizing};
+use zone_barrier::{Barrier, BarrierError, Batch};
 use zone_policy::Acl;
 use zone_ports::store::Revision;
 use zone_ports::{Key, Random, random};
 use zone_types::{NamespaceId, Timestamp};
 
 use crate::mount::Mount;
+use crate::record::{V1, decode};
+use crate::token::tree::Children;
 use crate::{Access, AccessError, OpenState};
 
 const SALT: &str = "core/access/token-salt";
 /// Tokens and accessors longer than this are nobody's.
-const LONGEST: usize = 256;
-/// Deepest tree of tokens.
-const DEEPEST: usize = 64;
+pub(crate) const LONGEST: usize = 256;
+/// Most tokens in a line of descent.
+const DEEPEST: usize = 32;
+/// Locks that keep the uses of one token apart.
+const TURNS: usize = 64;
 
 /// Which token: the HMAC-SHA256 of its text under the zone's token salt, in hex.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TokenId(Arc<str>);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TokenId([u8; 64]);
 
 impl TokenId {
-    pub(crate) fn from_hex(hex: &str) -> Self {
-        Self(hex.into())
+    /// From 64 lower-case hex digits.
+    pub(crate) fn from_hex(digits: &[u8]) -> Option<Self> {
+        let digits: [u8; 64] = digits.try_into().ok()?;
+        let lower_hex = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        digits.iter().all(lower_hex).then_some(Self(digits))
+    }
+
+    fn from_code(code: [u8; 32]) -> Self {
+        let mut digits = [0; 64];
+        hex::encode_to_slice(code, &mut digits).expect("two digits for each byte");
+        Self(digits)
     }
 
     /// The hex digits, as they stand in storage keys.
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).expect("hex digits")
     }
 }
 
 impl fmt::Debug for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "token {}…", self.0.get(..8).unwrap_or(""))
+        write!(f, "token {}…", self.as_str().get(..8).unwrap_or(""))
+    }
+}
+
+impl Serialize for TokenId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::from_hex(text.as_bytes()).ok_or_else(|| D::Error::custom("not a token's id"))
     }
 }
 
 /// What is stored of a token. Instants in UTC, spans in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TokenRecord {
-    v: u8,
+    v: V1,
     /// Its namespace.
     pub namespace: NamespaceId,
     /// The handle by which others manage it without holding it.
@@ -93,7 +123,6 @@ pub struct TokenRecord {
     /// The token whose end ends this one.
     pub parent: Option<TokenId>,
     /// Addresses from which it can be used; empty for all.
-    #[serde(default)]
     pub bound_cidrs: Vec<String>,
 }
 
@@ -130,6 +159,18 @@ pub struct TokenEntry {
     pub(crate) compiled: Mutex<Option<(u64, Arc<Acl>)>>,
 }
 
+impl TokenEntry {
+    fn new(id: TokenId, record: TokenRecord, revision: Revision) -> Self {
+        let compiled = Mutex::new(None);
+        Self {
+            id,
+            record,
+            revision,
+            compiled,
+        }
+    }
+}
+
 impl fmt::Debug for TokenEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} of {}", self.id, self.record.display_name)
@@ -138,20 +179,25 @@ impl fmt::Debug for TokenEntry {
 
 /// The token mount, its HMAC key, and the tokens that were used lately.
 pub(crate) struct TokenStore {
-    pub(crate) mount: Arc<Mount>,
+    /// For its keys. It may have been tuned since.
+    mount: Arc<Mount>,
     hmac: zone_crypto::hmac::Key,
     cache: Cache<TokenId, Arc<TokenEntry>>,
+    /// By a part of the id: who counts a use of a token with limited uses.
+    turns: [tokio::sync::Mutex<()>; TURNS],
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SaltRecord {
-    v: u8,
+    v: V1,
     salt: String,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct AccessorRecord {
-    v: u8,
+    v: V1,
     token: TokenId,
 }
 
@@ -161,13 +207,14 @@ pub(crate) async fn bootstrap(barrier: &Barrier, random: &dyn Random) -> Result<
     if barrier.get(&key).await?.is_some() {
         return Ok(());
     }
-    let record = SaltRecord {
-        v: 1,
-        salt: hex::encode(random::bytes::<32>(random)),
+    let salt = Zeroizing::new(random::bytes::<32>(random));
+    let mut record = SaltRecord {
+        v: V1,
+        salt: hex::encode(*salt),
     };
-    barrier
-        .commit(Batch::new().put(key, serde_json::to_vec(&record)?))
-        .await?;
+    let value = serde_json::to_vec(&record)?;
+    record.salt.zeroize();
+    barrier.commit(Batch::new().put(key, value)).await?;
     Ok(())
 }
 
@@ -177,13 +224,13 @@ impl TokenStore {
             .get(&Key::new(SALT)?)
             .await?
             .ok_or(AccessError::Corrupt)?;
-        let record: SaltRecord = serde_json::from_slice(&plain.value)?;
-        let salt =
-            zeroize::Zeroizing::new(hex::decode(&record.salt).map_err(|_| AccessError::Corrupt)?);
+        let digits = Zeroizing::new(decode::<SaltRecord>(&plain)?.salt);
+        let salt = Zeroizing::new(hex::decode(&*digits).map_err(|_| AccessError::Corrupt)?);
         Ok(Self {
             mount,
             hmac: zone_crypto::hmac::Key::new(&salt),
             cache: Cache::new(16_384),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         })
     }
 
@@ -196,10 +243,7 @@ impl TokenStore {
     }
 
     fn tagged(&self, tag: &[u8], text: &str) -> TokenId {
-        let mut input = zeroize::Zeroizing::new(Vec::with_capacity(tag.len() + text.len()));
-        input.extend_from_slice(tag);
-        input.extend_from_slice(text.as_bytes());
-        TokenId(hex::encode(self.hmac.sign(&input)).into())
+        TokenId::from_code(self.hmac.sign_parts(&[tag, text.as_bytes()]))
     }
 
     fn key(&self, id: &TokenId) -> Result<Key, AccessError> {
@@ -218,8 +262,14 @@ impl TokenStore {
             .key("child", format!("{}/{}", parent.as_str(), child.as_str()))?)
     }
 
-    pub(crate) fn drop_cached(&self, id: &TokenId) {
-        self.cache.remove(id);
+    fn drop_cached(&self, ids: &[TokenId]) {
+        for id in ids {
+            self.cache.remove(id);
+        }
+    }
+
+    fn turn(&self, id: &TokenId) -> &tokio::sync::Mutex<()> {
+        &self.turns[(usize::from(id.0[0]) * 16 + usize::from(id.0[1])) % TURNS]
     }
 }
 
@@ -231,7 +281,7 @@ impl Access {
         }
         let state = self.state()?;
         let id = state.tokens.id_of(text);
-        self.live(&state, &id, state.floor.now(&*self.clock)).await
+        self.live(&state, &id, self.instant()).await
     }
 
     /// The token that `accessor` stands for, if it counts now.
@@ -250,9 +300,8 @@ impl Access {
         else {
             return Ok(None);
         };
-        let record: AccessorRecord = serde_json::from_slice(&plain.value)?;
-        self.live(&state, &record.token, state.floor.now(&*self.clock))
-            .await
+        let record: AccessorRecord = decode(&plain)?;
+        self.live(&state, &record.token, self.instant()).await
     }
 
     /// The token `id`, if it and all its ancestors count at `now`.
@@ -262,23 +311,53 @@ impl Access {
         id: &TokenId,
         now: Timestamp,
     ) -> Result<Option<Arc<TokenEntry>>, AccessError> {
-        let Some(entry) = self.stored_token(state, id).await? else {
-            return Ok(None);
+        let mut token = None;
+        let lives = self.walk(state, id, now, |entry| {
+            token.get_or_insert(entry);
+        });
+        Ok(if lives.await? { token } else { None })
+    }
+
+    /// Shows the token `id` and its ancestors to `seen`, the youngest first. Whether all of them
+    /// count at `now`.
+    async fn walk(
+        &self,
+        state: &OpenState,
+        id: &TokenId,
+        now: Timestamp,
+        mut seen: impl FnMut(Arc<TokenEntry>),
+    ) -> Result<bool, AccessError> {
+        let Some(mut at) = self.stored_token(state, id).await? else {
+            return Ok(false);
         };
-        let mut at = entry.clone();
         for _ in 0..DEEPEST {
             if at.record.expired(now) {
-                return Ok(None);
+                return Ok(false);
             }
-            let Some(parent) = at.record.parent.clone() else {
-                return Ok(Some(entry));
+            let Some(parent) = &at.record.parent else {
+                seen(at);
+                return Ok(true);
             };
-            match self.stored_token(state, &parent).await? {
-                Some(next) => at = next,
-                None => return Ok(None),
+            if let Some(next) = self.stored_token(state, parent).await? {
+                seen(at);
+                at = next;
+                continue;
+            }
+            match self.children_of_ended(parent).await? {
+                Some(Children::Released) => {
+                    seen(at);
+                    return Ok(true);
+                }
+                Some(Children::End) => return Ok(false),
+                None => {}
+            }
+            // The sweep may have made it an orphan since it was read.
+            match self.read_token(state, &at.id).await? {
+                Some(fresh) if fresh.revision != at.revision => at = Arc::new(fresh),
+                _ => return Ok(false),
             }
         }
-        Ok(None)
+        Ok(false)
     }
 
     async fn stored_token(
@@ -312,72 +391,18 @@ impl Access {
         let Some(plain) = self.barrier.get(&state.tokens.key(id)?).await? else {
             return Ok(None);
         };
-        let record: TokenRecord = serde_json::from_slice(&plain.value)?;
-        if record.v != 1 {
-            return Err(AccessError::Corrupt);
-        }
-        Ok(Some(TokenEntry {
-            id: id.clone(),
-            record,
-            revision: plain.revision,
-            compiled: Mutex::new(None),
-        }))
+        let record: TokenRecord = decode(&plain)?;
+        Ok(Some(TokenEntry::new(id.clone(), record, plain.revision)))
     }
-}
 
-/// Whether `address` lies in one of `cidrs` (all, if there are none).
-pub(crate) fn bound_to(cidrs: &[String], address: Option<IpAddr>) -> bool {
-    if cidrs.is_empty() {
-        return true;
-    }
-    let Some(address) = address else { return false };
-    cidrs
-        .iter()
-        .any(|cidr| parse_cidr(cidr).is_some_and(|(net, bits)| inside(net, bits, address)))
-}
-
-/// `10.0.0.0/8`, `::1/128`, or one address.
-pub(crate) fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let widest = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.unwrap_or(widest);
-    (bits <= widest).then_some((address, bits))
-}
-
-fn inside(net: IpAddr, bits: u8, address: IpAddr) -> bool {
-    let shifted = |value: u128, width: u32| value.checked_shr(width - u32::from(bits)).unwrap_or(0);
-    match (net, address.to_canonical()) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            shifted(u32::from(a).into(), 32) == shifted(u32::from(b).into(), 32)
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => shifted(a.into(), 128) == shifted(b.into(), 128),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cidrs_bind() {
-        let bound = |cidr: &str, address: &str| {
-            bound_to(&[cidr.to_owned()], Some(address.parse().unwrap()))
-        };
-        assert!(bound("10.0.0.0/8", "10.1.2.3"));
-        assert!(!bound("10.0.0.0/8", "11.1.2.3"));
-        assert!(bound("0.0.0.0/0", "11.1.2.3"));
-        assert!(bound("127.0.0.1", "127.0.0.1"));
-        assert!(!bound("127.0.0.1/32", "127.0.0.2"));
-        assert!(bound("10.0.0.0/8", "::ffff:10.0.0.1"));
-        assert!(bound("2001:db8::/32", "2001:db8::1"));
-        assert!(!bound("2001:db8::/32", "10.0.0.1"));
-        assert!(!bound_to(&["10.0.0.0/8".into()], None));
-        assert!(parse_cidr("10.0.0.0/33").is_none());
-        assert!(parse_cidr("ten").is_none());
+    /// Commits a change of `tokens`, and forgets what the cache has of them.
+    async fn change_tokens(
+        &self,
+        state: &Arc<OpenState>,
+        batch: Batch,
+        tokens: Vec<TokenId>,
+    ) -> Result<Revision, BarrierError> {
+        let then = move |state: &OpenState, _| state.tokens.drop_cached(&tokens);
+        self.change(state, batch, then).await
     }
 }

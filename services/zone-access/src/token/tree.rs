@@ -1,168 +1,304 @@
 //! Ending tokens: a token and all its descendants by one durable batch, then the cleaning up.
 //!
 //! The batch deletes the token's record, which ends the whole tree (see the module above), and
-//! writes one work record if there are children. [`Access::sweep_trees`] then removes the
-//! descendants' records step by step; each step is a batch of its own that leaves the work
-//! records right, so a crash anywhere resumes at the next unseal.
+//! writes one work record. `sweep_trees` then removes the descendants' records step by step; each
+//! step is a batch of its own that leaves the work records right, so a crash anywhere resumes at
+//! the next unseal. `revoke_orphan` is the same with a work record that says that the children
+//! live on; until the sweep has rewritten them, a look-up reads that record.
+//!
+//! A work record is written without a look for children, since one may be made at this very
+//! moment; and it is deleted only when there are none, which stays true because a child can only
+//! be made while its parent's record is there.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use zone_barrier::{BarrierError, Batch};
+use zone_ports::store::Revision;
 use zone_ports::{Key, KeyRange};
+use zone_types::Timestamp;
 
+use super::life::TRIES;
 use super::{TokenEntry, TokenId};
 use crate::expiry::{self, ExpiryKind};
+use crate::record::{V1, decode};
 use crate::{Access, AccessError, OpenState};
 
 const WORK: &str = "core/token-tree/";
 /// Children that one step removes: five operations each stay below a batch's sixty.
-const STEP: usize = 10;
+pub(crate) const STEP: usize = 10;
+/// Work records that one round takes up.
+const ROUND: usize = 50;
+
+/// What becomes of the children of a token that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Children {
+    /// They have ended with it.
+    End,
+    /// They live on, as orphans.
+    Released,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WorkRecord {
+    v: V1,
+    children: Children,
+}
+
+/// One work record as it was found.
+struct Work {
+    parent: TokenId,
+    children: Children,
+    revision: Revision,
+}
 
 impl Access {
     /// Ends a token and its descendants. Durable and in force when it returns.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), AccessError> {
+        self.end(id, Children::End).await
+    }
+
+    /// Ends a token; its children live on as orphans. Durable and in force when it returns.
+    pub async fn revoke_orphan(&self, id: &TokenId) -> Result<(), AccessError> {
+        self.end(id, Children::Released).await
+    }
+
+    async fn end(&self, id: &TokenId, children: Children) -> Result<(), AccessError> {
         let state = self.state()?;
-        for _ in 0..64 {
+        for _ in 0..TRIES {
             let Some(entry) = self.read_token(&state, id).await? else {
                 return Ok(());
             };
-            if self.revoke_if_unchanged(&state, &entry).await? {
+            if self.end_if_unchanged(&state, &entry, children).await? {
                 return Ok(());
             }
         }
         Err(AccessError::Busy)
     }
 
-    /// Ends a token and leaves its children as orphans' orphans: each child loses its parent.
-    pub async fn revoke_orphan(&self, id: &TokenId) -> Result<(), AccessError> {
-        let state = self.state()?;
-        self.release_children(&state, id).await?;
-        self.revoke_token(id).await
-    }
-
-    pub(crate) async fn revoke_if_unchanged(
+    /// `false` if somebody else changed the token meanwhile.
+    pub(super) async fn end_if_unchanged(
         &self,
-        state: &OpenState,
+        state: &Arc<OpenState>,
         entry: &TokenEntry,
+        children: Children,
     ) -> Result<bool, AccessError> {
-        // The work record is written without a look for children: one that is being made at this
-        // very moment would be missed.
-        let batch = self
-            .removal(state, Batch::new(), entry)?
-            .require(state.tokens.key(&entry.id)?, Some(entry.revision))
-            .put(work_key(&entry.id)?, "{\"v\":1}");
-        let result = self.barrier.commit(batch).await;
-        state.tokens.drop_cached(&entry.id);
-        match result {
+        let batch = ending(state, Batch::new(), entry, children)?;
+        let ended = vec![entry.id.clone()];
+        match self.change_tokens(state, batch, ended).await {
             Ok(_) => Ok(true),
             Err(BarrierError::Conflict) => Ok(false),
             Err(other) => Err(other.into()),
         }
     }
 
-    /// Adds the removal of all records of one token.
-    fn removal(
+    /// Ends all of `tokens` at once, if none of them was changed meanwhile, and deletes
+    /// `leftovers`. At most [`STEP`] in all.
+    pub(crate) async fn end_all(
+        &self,
+        state: &Arc<OpenState>,
+        tokens: &[TokenEntry],
+        leftovers: &[Key],
+    ) -> Result<bool, AccessError> {
+        let mut batch = Batch::new();
+        for entry in tokens {
+            batch = ending(state, batch, entry, Children::End)?;
+        }
+        for key in leftovers {
+            batch = batch.delete(key.clone());
+        }
+        let ended = tokens.iter().map(|entry| entry.id.clone()).collect();
+        match self.change_tokens(state, batch, ended).await {
+            Ok(_) => Ok(true),
+            Err(BarrierError::Conflict) => Ok(false),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// What became of the children of a token that has no record; `None` if it had none, or they
+    /// are taken care of.
+    pub(super) async fn children_of_ended(
+        &self,
+        id: &TokenId,
+    ) -> Result<Option<Children>, AccessError> {
+        Ok(self.work_of(id).await?.map(|work| work.children))
+    }
+
+    /// Whether the children of `parent` count, as far as their ancestors tell.
+    pub(super) async fn parent_counts(
         &self,
         state: &OpenState,
-        batch: Batch,
-        entry: &TokenEntry,
-    ) -> Result<Batch, AccessError> {
-        let tokens = &state.tokens;
-        let mut batch = batch
-            .delete(tokens.key(&entry.id)?)
-            .delete(tokens.accessor_key(&entry.record.accessor)?);
-        if let Some(end) = entry.record.expire_time {
-            batch = batch.delete(expiry::key(end, ExpiryKind::Token, entry.id.as_str())?);
-        }
-        if let Some(parent) = &entry.record.parent {
-            batch = batch.delete(tokens.child_key(parent, &entry.id)?);
-        }
-        Ok(batch)
+        parent: &TokenId,
+        now: Timestamp,
+    ) -> Result<bool, AccessError> {
+        Ok(self.live(state, parent, now).await?.is_some()
+            || self.children_of_ended(parent).await? == Some(Children::Released))
     }
 
-    /// Removes what revoked trees left behind; `true` if there may be more. Called in a loop by
-    /// the zone's background work.
+    async fn work_of(&self, id: &TokenId) -> Result<Option<Work>, AccessError> {
+        let Some(plain) = self.barrier.get(&work_key(id)?).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Work {
+            parent: id.clone(),
+            children: decode::<WorkRecord>(&plain)?.children,
+            revision: plain.revision,
+        }))
+    }
+
+    /// Removes what revoked trees left behind; `true` if something was done, so that there may
+    /// be more.
     pub(crate) async fn sweep_trees(&self) -> Result<bool, AccessError> {
         let state = self.state()?;
-        let work = self.barrier.scan_keys(&KeyRange::prefix(WORK), 16).await?;
-        for key in &work {
-            let hex = key.as_bytes().get(WORK.len()..).unwrap_or_default();
-            let parent = TokenId(String::from_utf8_lossy(hex).into());
-            self.sweep_one(&state, &parent).await?;
+        let found = self.barrier.scan(&KeyRange::prefix(WORK), ROUND).await?;
+        let mut progress = false;
+        let mut childless = Vec::new();
+        for (key, plain) in &found {
+            let parent = TokenId::from_hex(&key.as_bytes()[WORK.len()..]);
+            let (Some(parent), Ok(record)) = (parent, decode::<WorkRecord>(plain)) else {
+                tracing::error!("a work record of a token tree is corrupt and is left alone");
+                continue;
+            };
+            let work = Work {
+                parent,
+                children: record.children,
+                revision: plain.revision,
+            };
+            match self.sweep_work(&state, &work).await {
+                Ok(Swept::Childless) => childless.push(work),
+                Ok(Swept::Some) => progress = true,
+                Ok(Swept::Nothing) => {}
+                Err(AccessError::Corrupt) => {
+                    tracing::error!("a child of a revoked token is corrupt and is left alone");
+                }
+                Err(other) => return Err(other),
+            }
         }
-        Ok(!work.is_empty())
+        Ok(self.end_works(&state, &childless).await? || progress)
     }
 
-    async fn sweep_one(&self, state: &OpenState, parent: &TokenId) -> Result<(), AccessError> {
-        let children = self.children(state, parent, STEP).await?;
-        if children.is_empty() {
-            self.barrier
-                .commit(Batch::new().delete(work_key(parent)?))
-                .await?;
+    /// Removes what an earlier token of the same id left behind.
+    pub(super) async fn sweep_tree_of(
+        &self,
+        state: &Arc<OpenState>,
+        id: &TokenId,
+    ) -> Result<(), AccessError> {
+        let Some(work) = self.work_of(id).await? else {
             return Ok(());
+        };
+        if matches!(self.sweep_work(state, &work).await?, Swept::Childless) {
+            self.end_works(state, &[work]).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_works(&self, state: &Arc<OpenState>, works: &[Work]) -> Result<bool, AccessError> {
+        if works.is_empty() {
+            return Ok(false);
         }
         let mut batch = Batch::new();
-        for child in &children {
-            match self.read_token(state, child).await? {
-                Some(entry) => {
-                    batch = self.removal(state, batch, &entry)?;
-                    if !self.children(state, child, 1).await?.is_empty() {
-                        batch = batch.put(work_key(child)?, "{\"v\":1}");
-                    }
-                }
-                None => batch = batch.delete(state.tokens.child_key(parent, child)?),
-            }
+        for work in works {
+            let key = work_key(&work.parent)?;
+            batch = batch.require(key.clone(), Some(work.revision)).delete(key);
         }
-        let result = self.barrier.commit(batch).await;
-        for child in &children {
-            state.tokens.drop_cached(child);
-        }
-        result.map(|_| ()).map_err(Into::into)
-    }
-
-    async fn release_children(&self, state: &OpenState, id: &TokenId) -> Result<(), AccessError> {
-        loop {
-            let children = self.children(state, id, STEP).await?;
-            if children.is_empty() {
-                return Ok(());
-            }
-            for child in &children {
-                let mut batch = Batch::new().delete(state.tokens.child_key(id, child)?);
-                if let Some(entry) = self.read_token(state, child).await? {
-                    let mut record = entry.record.clone();
-                    record.parent = None;
-                    let key = state.tokens.key(child)?;
-                    batch = batch
-                        .require(key.clone(), Some(entry.revision))
-                        .put(key, serde_json::to_vec(&record)?);
-                }
-                match self.barrier.commit(batch).await {
-                    Ok(_) | Err(BarrierError::Conflict) => state.tokens.drop_cached(child),
-                    Err(other) => return Err(other.into()),
-                }
-            }
+        match self.change_tokens(state, batch, Vec::new()).await {
+            Ok(_) => Ok(true),
+            Err(BarrierError::Conflict) => Ok(false),
+            Err(other) => Err(other.into()),
         }
     }
 
+    /// One step. All that it is based on is a condition of its batch, so two sweeps at once, or a
+    /// token made anew with a custom id, cannot be mixed up.
+    async fn sweep_work(&self, state: &Arc<OpenState>, work: &Work) -> Result<Swept, AccessError> {
+        let children = self.children(state, &work.parent).await?;
+        if children.is_empty() {
+            return Ok(Swept::Childless);
+        }
+        let mut batch = Batch::new().require(work_key(&work.parent)?, Some(work.revision));
+        for child in &children {
+            let found = self.read_token(state, child).await?;
+            let own = found.filter(|entry| entry.record.parent.as_ref() == Some(&work.parent));
+            batch = match (own, work.children) {
+                (Some(entry), Children::End) => ending(state, batch, &entry, Children::End)?,
+                (Some(entry), Children::Released) => released(state, batch, &entry)?,
+                (None, _) => batch,
+            }
+            .delete(state.tokens.child_key(&work.parent, child)?);
+        }
+        match self.change_tokens(state, batch, children).await {
+            Ok(_) => Ok(Swept::Some),
+            Err(BarrierError::Conflict) => Ok(Swept::Nothing),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// The first few children of `parent`.
     async fn children(
         &self,
         state: &OpenState,
         parent: &TokenId,
-        limit: usize,
     ) -> Result<Vec<TokenId>, AccessError> {
         let mut prefix = state.tokens.mount.prefix("child");
         prefix.extend_from_slice(parent.as_str().as_bytes());
         prefix.push(b'/');
-        let keys = self
-            .barrier
-            .scan_keys(&KeyRange::prefix(prefix.clone()), limit)
-            .await?;
-        let id = |key: &Key| {
-            let hex = key.as_bytes().get(prefix.len()..).unwrap_or_default();
-            TokenId(String::from_utf8_lossy(hex).into())
-        };
-        Ok(keys.iter().map(id).collect())
+        let range = KeyRange::prefix(prefix.clone());
+        let keys = self.barrier.scan_keys(&range, STEP).await?;
+        let id = |key: &Key| TokenId::from_hex(&key.as_bytes()[prefix.len()..]);
+        let ids: Option<Vec<_>> = keys.iter().map(id).collect();
+        ids.ok_or(AccessError::Corrupt)
     }
 }
 
-fn work_key(id: &TokenId) -> Result<Key, AccessError> {
+enum Swept {
+    /// There are no children left.
+    Childless,
+    /// Some children are done.
+    Some,
+    /// Somebody else was faster.
+    Nothing,
+}
+
+/// Adds the removal of all records of one token that is as it was read, and the work record for
+/// its children. A token with limited uses has none.
+fn ending(
+    state: &OpenState,
+    batch: Batch,
+    entry: &TokenEntry,
+    children: Children,
+) -> Result<Batch, AccessError> {
+    let tokens = &state.tokens;
+    let key = tokens.key(&entry.id)?;
+    let mut batch = batch
+        .require(key.clone(), Some(entry.revision))
+        .delete(key)
+        .delete(tokens.accessor_key(&entry.record.accessor)?);
+    if let Some(end) = entry.record.expire_time {
+        batch = batch.delete(expiry::key(end, ExpiryKind::Token, entry.id.as_str())?);
+    }
+    if let Some(parent) = &entry.record.parent {
+        batch = batch.delete(tokens.child_key(parent, &entry.id)?);
+    }
+    if entry.record.num_uses == 0 {
+        let work = WorkRecord { v: V1, children };
+        batch = batch.put(work_key(&entry.id)?, serde_json::to_vec(&work)?);
+    }
+    Ok(batch)
+}
+
+/// Adds what makes one token an orphan.
+fn released(state: &OpenState, batch: Batch, entry: &TokenEntry) -> Result<Batch, AccessError> {
+    let mut record = entry.record.clone();
+    record.parent = None;
+    let key = state.tokens.key(&entry.id)?;
+    Ok(batch
+        .require(key.clone(), Some(entry.revision))
+        .put(key, serde_json::to_vec(&record)?))
+}
+
+/// Where the work for the children of `id` stands.
+pub(super) fn work_key(id: &TokenId) -> Result<Key, AccessError> {
     Ok(Key::new(format!("{WORK}{}", id.as_str()))?)
 }

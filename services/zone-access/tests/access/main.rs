@@ -1,0 +1,9 @@
+//! Access from outside: tokens, policies, mounts and permits over a store in memory that can die
+//! at any write. Tests are named after what they keep from happening.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod common;
+mod granting;
+mod revocation;
+mod tokens;
