@@ -5,8 +5,8 @@ use crate::load::Outcome;
 /// Prints the head of the table.
 pub(crate) fn head() {
     println!(
-        "{:<28} {:>7} {:>10} {:>9} {:>9} {:>9}  {}",
-        "case", "clients", "per second", "p50 ms", "p99 ms", "CPU ms", "ratio"
+        "{:<28} {:>7} {:>10} {:>9} {:>9} {:>9}  ratio",
+        "case", "clients", "per second", "p50 ms", "p99 ms", "CPU ms"
     );
 }
 
