@@ -21,7 +21,11 @@ pub(super) async fn mounts(zone: &Zone, call: Call, tail: &str) -> Result<Reply,
             Reply::data(&describe(&mount))
         }
         (Operation::Delete, path) if !path.is_empty() => {
+            let mount = at(zone, path).ok();
             zone.system.access().disable(&call.permit, path).await?;
+            if let Some(mount) = mount {
+                zone.pki.forget_mount(&mount.id);
+            }
             Ok(Reply::NoContent)
         }
         (_, path) if writes(&call) && !path.is_empty() => enable(zone, &call, path).await,
