@@ -113,38 +113,63 @@ pub fn parse(
 
 /// A parser's error without the value of a positional argument, which can be a secret.
 fn sentence(error: &clap::Error) -> String {
-    let names = |kind| match error.get(kind) {
-        Some(ContextValue::String(name)) => name.replace("--", "-"),
-        Some(ContextValue::Strings(names)) => names.join(", ").replace("--", "-"),
+    let name = |kind| match error.get(kind) {
+        Some(ContextValue::String(name)) => plain_name(name),
+        Some(ContextValue::Strings(names)) => {
+            let names: Vec<_> = names.iter().map(|name| plain_name(name)).collect();
+            names.join(", ")
+        }
         _ => String::new(),
     };
     match error.kind() {
         ErrorKind::MissingRequiredArgument => {
             format!(
                 "Not enough arguments: {} is missing",
-                names(ContextKind::InvalidArg)
+                name(ContextKind::InvalidArg)
             )
         }
         ErrorKind::UnknownArgument => "Too many arguments".to_owned(),
         ErrorKind::MissingSubcommand => "The command is not whole".to_owned(),
-        ErrorKind::InvalidSubcommand => {
-            let near = names(ContextKind::SuggestedSubcommand);
-            let unknown = names(ContextKind::InvalidSubcommand);
-            match near.is_empty() {
-                true => format!("There is no command '{unknown}'"),
-                false => format!("There is no command '{unknown}'; did you mean {near}?"),
-            }
-        }
+        ErrorKind::InvalidSubcommand => unknown_command(
+            &name(ContextKind::InvalidSubcommand),
+            error.get(ContextKind::SuggestedSubcommand),
+        ),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => format!(
             "Invalid value {:?} for {}",
-            names(ContextKind::InvalidValue),
-            names(ContextKind::InvalidArg)
+            name(ContextKind::InvalidValue),
+            name(ContextKind::InvalidArg)
         ),
         _ => {
             let text = error.render().to_string();
             let first = text.lines().next().unwrap_or_default();
             first.trim_start_matches("error: ").replace("--", "-")
         }
+    }
+}
+
+/// `--flag <value>` as `-flag`, `<NAME>` as `NAME`.
+fn plain_name(name: &str) -> String {
+    match name.strip_prefix("--") {
+        Some(flag) => format!(
+            "-{}",
+            flag.split([' ', '[', '=']).next().unwrap_or_default()
+        ),
+        None => name
+            .trim_end_matches("...")
+            .trim_matches(['<', '>'])
+            .to_owned(),
+    }
+}
+
+fn unknown_command(name: &str, near: Option<&ContextValue>) -> String {
+    let near = match near {
+        Some(ContextValue::String(near)) => std::slice::from_ref(near),
+        Some(ContextValue::Strings(near)) => near,
+        _ => &[],
+    };
+    match near.iter().min_by_key(|near| argv::edits(name, near)) {
+        Some(near) => format!("There is no command '{name}'; did you mean '{near}'?"),
+        None => format!("There is no command '{name}'"),
     }
 }
 

@@ -4,7 +4,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::Mutex;
 
+use zone_crypto::sign::{KeyType, PrivateKey};
 use zone_types::{Secret, Timestamp};
+use zone_x509::{
+    AltName, Certificate, CertificatePlan, CrlPlan, KeyUsage, Kind, NameConstraints, Purpose,
+    Serial, Subject, crl_pem,
+};
 
 use crate::console::{Console, Input};
 
@@ -223,4 +228,88 @@ async fn answer(
     };
     let body = http_body_util::Full::from(bytes::Bytes::from_static(body.as_bytes()));
     Ok(response.body(body).unwrap())
+}
+
+/// A root and a certificate that it signed, made for one test.
+pub(crate) struct Chain {
+    pub(crate) root: Certificate,
+    pub(crate) leaf: Certificate,
+    pub(crate) leaf_key: PrivateKey,
+    root_key: PrivateKey,
+}
+
+impl Chain {
+    /// For a server of this name, good from 2020 to 2050.
+    pub(crate) fn new(name: &str) -> Self {
+        Self::until(name, "2049-12-31T00:00:00Z")
+    }
+
+    /// The same, with a certificate that ends earlier.
+    pub(crate) fn until(name: &str, not_after: &str) -> Self {
+        let instant = |text| Timestamp::parse_rfc3339(text).unwrap();
+        let keys = || PrivateKey::generate(KeyType::P256).unwrap();
+        let (root_key, leaf_key) = (keys(), keys());
+        let scheme = root_key.algorithm().scheme();
+        let plan = |kind, subject: &str, serial: u8, usage| CertificatePlan {
+            kind,
+            serial: Serial::from_random([serial; 20]),
+            subject: Subject::common(subject),
+            names: Vec::new(),
+            not_before: instant("2020-01-01T00:00:00Z"),
+            not_after: instant("2049-12-31T00:00:00Z"),
+            usage,
+            purposes: Vec::new(),
+            policies: Vec::new(),
+            issuer_urls: Vec::new(),
+            ocsp_urls: Vec::new(),
+            crl_points: Vec::new(),
+        };
+        let authority = Kind::Authority {
+            path_length: None,
+            constraints: NameConstraints::default(),
+        };
+        let usage = KeyUsage::CERT_SIGN | KeyUsage::CRL_SIGN;
+        let root = plan(authority, "Test root", 0x41, usage)
+            .self_sign(&root_key, scheme)
+            .unwrap();
+        let root = Certificate::from_der(&root).unwrap();
+        let leaf = CertificatePlan {
+            names: vec![AltName::Dns(name.to_owned())],
+            not_after: instant(not_after),
+            purposes: vec![Purpose::SERVER_AUTH],
+            ..plan(
+                Kind::Leaf { says_so: false },
+                name,
+                0x42,
+                KeyUsage::DIGITAL_SIGNATURE,
+            )
+        };
+        let leaf = leaf
+            .sign(leaf_key.public_key(), &root, &root_key, scheme)
+            .unwrap();
+        let leaf = Certificate::from_der(&leaf).unwrap();
+        Self {
+            root,
+            leaf,
+            leaf_key,
+            root_key,
+        }
+    }
+
+    /// The root's list of 2026-11-26, in PEM.
+    pub(crate) fn list(&self, serials: &[Serial]) -> String {
+        let instant = |text| Timestamp::parse_rfc3339(text).unwrap();
+        let revoked = serials.iter().cloned();
+        let plan = CrlPlan {
+            number: 7,
+            this_update: instant("2026-11-26T02:00:00Z"),
+            next_update: instant("2026-11-29T02:00:00Z"),
+            points: Vec::new(),
+            revoked: revoked
+                .map(|serial| (serial, instant("2026-11-26T01:00:00Z")))
+                .collect(),
+        };
+        let scheme = self.root_key.algorithm().scheme();
+        crl_pem(&plan.sign(&self.root, &self.root_key, scheme).unwrap())
+    }
 }

@@ -23,7 +23,7 @@ pub enum ClientError {
     Transport(String),
     /// The server answered with an error.
     #[error(transparent)]
-    Api(#[from] ApiError),
+    Api(#[from] Box<ApiError>),
     /// The answer is not what the API promises.
     #[error("the answer of {url} cannot be read: {why}")]
     Answer {
@@ -150,6 +150,11 @@ fn certificate(at: &str, name: &str, fault: &CertificateError) -> String {
         CertificateError::UnknownIssuer => format!(
             "the certificate of {at} is signed by an unknown authority\n\nName the authority's \
              certificate with -ca-cert or VAULT_CACERT."
+        ),
+        // The right name with another key: an authority that was made anew.
+        CertificateError::BadSignature => format!(
+            "the certificate of {at} is not signed by the authority that was given\n\nIf the \
+             authority was made anew, get its new certificate for -ca-cert or VAULT_CACERT."
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!(

@@ -38,8 +38,6 @@ pub use tls::{Tls, roots_of_directory, roots_of_file, roots_of_system, roots_of_
 
 /// Longest answer.
 const LONGEST_ANSWER: usize = 256 * 1024 * 1024;
-/// Between two tries.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 /// How to reach the server, and as whom.
 #[derive(Clone)]
@@ -58,6 +56,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Further tries after 412 and 5xx but 501.
     pub retries: u32,
+    /// Between two tries.
+    pub retry_wait: Duration,
     /// Whether one redirect is followed.
     pub follow_redirect: bool,
 }
@@ -73,6 +73,7 @@ impl Settings {
             headers: Vec::new(),
             timeout: Duration::from_secs(60),
             retries: 0,
+            retry_wait: Duration::from_secs(1),
             follow_redirect: true,
         }
     }
@@ -257,7 +258,7 @@ impl Client {
                 return Ok(answer);
             }
             tries += 1;
-            tokio::time::sleep(RETRY_WAIT).await;
+            tokio::time::sleep(self.settings.retry_wait).await;
         }
     }
 
@@ -407,7 +408,7 @@ impl Client {
     }
 
     /// An error answer as an error.
-    pub(crate) fn refused(&self, response: Response) -> ApiError {
+    pub(crate) fn refused(&self, response: Response) -> Box<ApiError> {
         let document: Option<Value> = serde_json::from_slice(&response.body).ok();
         let errors = document
             .as_ref()
@@ -417,7 +418,7 @@ impl Client {
             Some(errors) => texts(Some(errors)),
             None => vec![String::from_utf8_lossy(&response.body).trim().to_owned()],
         };
-        ApiError {
+        Box::new(ApiError {
             method: method_name(&response.method),
             status: response.status,
             with_token: self.has_token(),
@@ -425,7 +426,7 @@ impl Client {
             url: response.url,
             errors,
             raw,
-        }
+        })
     }
 }
 
@@ -542,3 +543,6 @@ fn method_name(method: &Method) -> &'static str {
         _ => "PUT",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,8 +72,8 @@ pub(super) mod verify {
             "BROKEN"
         };
         let signatures = match report.signatures_checked {
-            true => format!("{} checkpoints, signatures good", report.checkpoints),
-            false => format!("{} checkpoints, signatures not checked", report.checkpoints),
+            true => format!("{}, signatures checked", report.checkpoints),
+            false => format!("{}, signatures not checked", report.checkpoints),
         };
         let mut rows = vec![
             row("Audit trail", verdict),

@@ -6,6 +6,7 @@ mod generic;
 mod kv;
 mod login;
 mod operator;
+mod pki;
 mod policy;
 mod secrets;
 mod status;
@@ -84,6 +85,8 @@ const LEAVES: &[Leaf] = leaves! {
     "audit disable": audit::disable;
     "audit verify": audit_offline::verify;
     "audit search": audit_offline::search;
+    "pki verify": pki::verify;
+    "pki inspect": pki::inspect;
     "operator init": operator::init;
     "operator unseal": operator::unseal;
     "operator seal": operator::seal;
@@ -107,6 +110,10 @@ const GROUPS: &[(&str, &str)] = &[
     (
         "audit",
         "Work with audit devices; verify and search audit files offline",
+    ),
+    (
+        "pki",
+        "Verify and look into certificates and lists, offline",
     ),
     ("operator", "Initialise, unseal, seal and rotate"),
 ];

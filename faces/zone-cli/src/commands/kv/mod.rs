@@ -194,18 +194,18 @@ pub(super) mod patch {
                 "Unsupported method provided to -method: {method}"
             )));
         }
+        let cas = cx.number("cas").filter(|cas| *cas > 0);
         let client = cx.client()?;
         let place = Place::find(&mut cx, &client).await?;
         place.must_be_v2("patch")?;
         let path = place.at("data");
         let result = match method.as_str() {
-            "rw" => rewrite(&client, &path, changes).await?,
+            "rw" => rewrite(&client, &path, changes, cas).await?,
             _ => {
-                let cas = cx.number("cas").filter(|cas| *cas > 0);
                 let body = json!({ "data": changes, "options": options(cas) });
                 match client.patch(&path, &body).await {
                     Err(error) if method.is_empty() && can_go_on(&error) => {
-                        let rewritten = rewrite(&client, &path, changes).await?;
+                        let rewritten = rewrite(&client, &path, changes, cas).await?;
                         advise(cx.console, &path, &rewritten)?;
                         rewritten
                     }
@@ -216,8 +216,7 @@ pub(super) mod patch {
         stored(&mut cx, &output, result, &path)
     }
 
-    /// Whether reading and writing may do where patching was refused. With -cas it may not: the
-    /// check would be another one.
+    /// Whether reading and writing may do where patching was refused.
     fn can_go_on(error: &ClientError) -> bool {
         matches!(error.status(), Some(403 | 405))
     }
@@ -236,11 +235,12 @@ pub(super) mod patch {
         }
     }
 
-    /// Reads, changes and writes, if nobody wrote in between.
+    /// Reads, changes and writes, if nobody wrote in between and `cas` is the newest version.
     async fn rewrite(
         client: &Client,
         path: &str,
         changes: Map<String, Value>,
+        cas: Option<i64>,
     ) -> Result<Result<Option<Reply>, ClientError>, Failure> {
         let (mut data, version) = versions::read_for_write(client, path, None, "patch").await?;
         for (key, value) in changes {
@@ -249,6 +249,7 @@ pub(super) mod patch {
                 value => drop(data.insert(key, value)),
             }
         }
+        let version = cas.map_or(version, Value::from);
         let body = json!({ "data": data, "options": { "cas": version } });
         Ok(client.write(path, &body).await)
     }
