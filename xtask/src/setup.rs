@@ -9,6 +9,7 @@ use crate::shell::{output, program, run};
 
 /// Debian packages. One that a test uses belongs here, and no other.
 const PACKAGES: &[&str] = &[
+    "age",
     "ca-certificates",
     "curl",
     "openssl",

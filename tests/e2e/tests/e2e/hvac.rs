@@ -1,0 +1,16 @@
+//! hvac, a Vault client from PyPI.
+
+use zone_e2e::{Place, root, tool};
+
+#[test]
+fn hvac_does_all_that_exists_as_against_vault() {
+    let head = Place::new().start();
+    let mut script = tool::python();
+    script.arg(root().join("tests/e2e/clients/hvac_core.py"));
+    script
+        .arg(head.url())
+        .arg(head.place.ca_file())
+        .arg(head.place.data().join("audit"));
+    let said = tool::text(&mut script);
+    assert!(said.contains("hvac: all calls answered"), "{said}");
+}
