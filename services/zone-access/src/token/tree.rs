@@ -28,7 +28,9 @@ const WORK: &str = "core/token-tree/";
 /// Children that one step removes: five operations each stay below a batch's sixty.
 pub(crate) const STEP: usize = 10;
 /// Work records that one round takes up.
-const ROUND: usize = 50;
+const ROUND: usize = 250;
+/// Work records that one batch deletes.
+const TOGETHER: usize = 50;
 
 /// What becomes of the children of a token that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,7 +178,10 @@ impl Access {
                 Err(other) => return Err(other),
             }
         }
-        Ok(self.end_works(&state, &childless).await? || progress)
+        for works in childless.chunks(TOGETHER) {
+            progress |= self.end_works(&state, works).await?;
+        }
+        Ok(progress)
     }
 
     /// Removes what an earlier token of the same id left behind.
@@ -195,9 +200,6 @@ impl Access {
     }
 
     async fn end_works(&self, state: &Arc<OpenState>, works: &[Work]) -> Result<bool, AccessError> {
-        if works.is_empty() {
-            return Ok(false);
-        }
         let mut batch = Batch::new();
         for work in works {
             let key = work_key(&work.parent)?;

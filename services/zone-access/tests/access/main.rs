@@ -3,7 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod authorize;
+mod coherence;
 mod common;
+mod expiry;
 mod granting;
+mod mounts;
+mod policies;
 mod revocation;
+mod slow;
 mod tokens;
