@@ -51,34 +51,34 @@ pub fn reference_of(root: &Command) -> String {
 fn sections(command: &Command, words: &str, page: &mut String) {
     for below in visible(command) {
         let words = format!("{words} {}", below.get_name());
-        let about = below
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let _ = write!(page, "\n## {words}\n\n{about}\n");
-        if let Some(long) = below.get_long_about() {
+        let _ = write!(page, "\n## {words}\n\n{}\n", about(below));
+        if let Some(long) = long(below) {
             let _ = write!(page, "\n{long}\n");
         }
-        if is_leaf(below) {
-            let _ = write!(page, "\n```\n{}\n```\n", usage(below, &words));
-            let examples = examples(below, "");
-            if !examples.is_empty() {
-                let _ = write!(page, "\n```sh\n{examples}```\n");
-            }
-            let rows = flag_rows(positionals(below).chain(flags(below, spec::OWN)));
-            let output = flags(below, spec::OUTPUT).filter_map(Arg::get_long);
-            let output: Vec<_> = output.map(|name| format!("`-{name}`")).collect();
-            if !rows.is_empty() {
-                let _ = write!(page, "\n{rows}");
-            }
-            if !output.is_empty() {
-                let _ = write!(page, "\nOutput: {}.\n", output.join(", "));
-            }
-            if flags(below, spec::CONNECTION).next().is_none() {
-                page.push_str("\nOffline: asks no server.\n");
-            }
+        if is_runnable(below) {
+            runnable(below, &words, page);
         }
         sections(below, &words, page);
+    }
+}
+
+/// How a command is called, and what it takes.
+fn runnable(command: &Command, words: &str, page: &mut String) {
+    let _ = write!(page, "\n```\n{}\n```\n", usage(command, words));
+    let examples = examples(command, "");
+    if !examples.is_empty() {
+        let _ = write!(page, "\n```sh\n{examples}```\n");
+    }
+    let rows = flag_rows(positionals(command).chain(flags(command, spec::OWN)));
+    if !rows.is_empty() {
+        let _ = write!(page, "\n{rows}");
+    }
+    let output = flags(command, spec::OUTPUT).filter_map(Arg::get_long);
+    let output: Vec<_> = output.map(|name| format!("`-{name}`")).collect();
+    if !output.is_empty() {
+        let _ = write!(page, "\nOutput: {}.", output.join(", "));
+        let offline = flags(command, spec::CONNECTION).next().is_none();
+        page.push_str(if offline { " Works offline.\n" } else { "\n" });
     }
 }
 
@@ -99,26 +99,24 @@ fn flag_rows<'a>(arguments: impl Iterator<Item = &'a Arg>) -> String {
 }
 
 fn text(command: &Command, words: &str) -> String {
-    let mut text = format!("Usage: {}\n", usage(command, words));
-    let about = command
-        .get_about()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    push_wrapped(&mut text, &format!("\n{about}\n"), 2);
-    if let Some(long) = command.get_long_about() {
+    let mut text = format!(
+        "Usage: {}\n",
+        usage(command, words).replace('\n', "\n       ")
+    );
+    push_wrapped(&mut text, &format!("\n{}\n", about(command)), 2);
+    if let Some(long) = long(command) {
         push_wrapped(&mut text, &format!("\n{long}\n"), 2);
     }
     let examples = examples(command, "  $ ");
     if !examples.is_empty() {
         let _ = write!(text, "\nExamples:\n\n{examples}");
     }
-    if !is_leaf(command) {
+    if visible(command).next().is_some() {
         push_commands(&mut text, command);
         let _ = write!(
             text,
             "\nRun '{words} COMMAND -help' for flags and examples.\n"
         );
-        return text;
     }
     let mut groups = vec![("Arguments", positionals(command).collect::<Vec<_>>())];
     groups.extend(HEADINGS.map(|heading| (heading, flags(command, heading).collect())));
@@ -136,22 +134,36 @@ fn text(command: &Command, words: &str) -> String {
     text
 }
 
+fn about(command: &Command) -> String {
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    about.trim_end_matches('.').to_owned()
+}
+
+/// The explanation, without the purpose that a derived one begins with.
+fn long(command: &Command) -> Option<String> {
+    let long = command.get_long_about()?.to_string();
+    let rest = long.strip_prefix(&about(command)).unwrap_or(&long);
+    let rest = rest.trim_start_matches('.').trim();
+    (!rest.is_empty()).then(|| rest.to_owned())
+}
+
 fn push_commands(text: &mut String, command: &Command) {
     let names = visible(command).map(|below| below.get_name().len());
     let width = names.max().unwrap_or(0) + 4;
     text.push_str("\nCommands:\n\n");
     for below in visible(command) {
-        let about = below
-            .get_about()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let _ = writeln!(text, "  {:width$}{about}", below.get_name());
+        let _ = writeln!(text, "  {:width$}{}", below.get_name(), about(below));
     }
 }
 
+/// One line for each way to call it.
 fn usage(command: &Command, words: &str) -> String {
-    if !is_leaf(command) {
-        return format!("{words} COMMAND");
+    let with_command = visible(command).next().map(|_| format!("{words} COMMAND"));
+    if !is_runnable(command) {
+        return with_command.unwrap_or_default();
     }
     let mut usage = words.to_owned();
     if HEADINGS
@@ -168,7 +180,10 @@ fn usage(command: &Command, words: &str) -> String {
             false => write!(usage, " [{name}]"),
         };
     }
-    usage
+    match with_command {
+        Some(line) => format!("{usage}\n{line}"),
+        None => usage,
+    }
 }
 
 /// `-name=<value>`, `-name`, or an argument's name.
@@ -176,8 +191,10 @@ fn label(argument: &Arg) -> String {
     let value = argument.get_value_names().and_then(|names| names.first());
     let value = value.map(ToString::to_string).unwrap_or_default();
     match argument.get_long() {
-        Some(name) if argument.is_require_equals_set() || value.is_empty() => format!("-{name}"),
-        Some(name) => format!("-{name}=<{value}>"),
+        Some(name) if argument.is_require_equals_set() || !argument.get_action().takes_values() => {
+            format!("-{name}")
+        }
+        Some(name) => format!("-{name}=<{}>", value.to_lowercase()),
         None => {
             let repeats = argument
                 .get_num_args()
@@ -202,8 +219,9 @@ fn examples(command: &Command, before: &str) -> String {
     lines.map(|line| format!("{before}{line}\n")).collect()
 }
 
-fn is_leaf(command: &Command) -> bool {
-    command.get_subcommands().next().is_none()
+/// Whether it does something without a further word.
+fn is_runnable(command: &Command) -> bool {
+    !command.is_subcommand_required_set()
 }
 
 fn visible(command: &Command) -> impl Iterator<Item = &Command> {
@@ -218,10 +236,17 @@ fn positionals(command: &Command) -> impl Iterator<Item = &Arg> {
         .filter(|argument| argument.is_positional())
 }
 
+/// Flags under a heading; those without one are the command's own.
 fn flags<'a>(command: &'a Command, heading: &'a str) -> impl Iterator<Item = &'a Arg> {
-    let own =
-        |argument: &&Arg| !argument.is_hide_set() && argument.get_help_heading() == Some(heading);
-    command.get_arguments().filter(own)
+    let under = move |argument: &&Arg| {
+        let built_in = matches!(argument.get_id().as_str(), "help" | "version")
+            && argument.get_help_heading().is_none();
+        !argument.is_positional()
+            && !argument.is_hide_set()
+            && !built_in
+            && argument.get_help_heading().unwrap_or(spec::OWN) == heading
+    };
+    command.get_arguments().filter(under)
 }
 
 /// Adds `text`, each line wrapped and indented; lines that begin with a space stay as they are.

@@ -1,5 +1,0 @@
-//! Prints `docs/reference/cli.md`.
-
-fn main() {
-    print!("{}", zone_cli::reference());
-}
