@@ -5,7 +5,7 @@
 //! linted.
 
 use const_oid::AssociatedOid;
-use const_oid::db::rfc5280::{ID_AD_CA_ISSUERS, ID_AD_OCSP};
+use const_oid::db::rfc5280::{ID_AD_CA_ISSUERS, ID_AD_OCSP, ID_KP_TIME_STAMPING};
 use der::asn1::{AnyRef, Ia5String, OctetString};
 use der::{Decode, Encode, Tag};
 use x509_cert::certificate::Version;
@@ -205,8 +205,10 @@ impl CertificatePlan {
             list.push(extension(true, &self.usage.to_extension())?);
         }
         if !self.purposes.is_empty() {
-            let oids = self.purposes.iter().map(|purpose| purpose.oid()).collect();
-            list.push(extension(false, &ext::ExtendedKeyUsage(oids))?);
+            let oids: Vec<Oid> = self.purposes.iter().map(|purpose| purpose.oid()).collect();
+            // RFC 3161 section 2.3: critical in the certificate of a time stamping authority.
+            let critical = oids == [ID_KP_TIME_STAMPING];
+            list.push(extension(critical, &ext::ExtendedKeyUsage(oids))?);
         }
         self.push_constraints(&mut list)?;
         let own = OctetString::new(key_id(holder))?;

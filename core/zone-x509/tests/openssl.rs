@@ -251,110 +251,116 @@ fn both_say_the_same_of_every_key_type() {
     }
 }
 
+/// A root, a CA and a leaf, the same for many cases.
+struct Zone {
+    root: Ca,
+    middle: Ca,
+    leaf: Certificate,
+}
+
+impl Zone {
+    fn new(constraints: NameConstraints) -> Self {
+        let root = Ca::root(KeyType::P256, constraints);
+        let middle = root.below(KeyType::P256);
+        let key = PrivateKey::generate(KeyType::P256).unwrap();
+        Self {
+            leaf: middle.sign(&leaf(0x53), &key),
+            middle,
+            root,
+        }
+    }
+
+    /// A case that is good.
+    fn case(&self) -> Case<'_> {
+        Case {
+            leaf: &self.leaf,
+            middle: &self.middle.certificate,
+            root: &self.root.certificate,
+            lists: vec![self.root.list(&[], &[]), self.middle.list(&[], &[])],
+            at: "2026-02-02T00:00:00Z",
+            purpose: Purpose::SERVER_AUTH,
+            name: AltName::Dns("a.example".into()),
+        }
+    }
+}
+
 #[test]
-fn both_say_the_same_of_each_fault() {
-    let root = Ca::root(KeyType::P256, NameConstraints::default());
-    let middle = root.below(KeyType::P256);
-    let stranger = Ca::root(KeyType::P256, NameConstraints::default());
-    let end = middle.sign(&leaf(0x53), &PrivateKey::generate(KeyType::P256).unwrap());
-    let good = || Case {
-        leaf: &end,
-        middle: &middle.certificate,
-        root: &root.certificate,
-        lists: vec![root.list(&[], &[]), middle.list(&[], &[])],
-        at: "2026-02-02T00:00:00Z",
-        purpose: Purpose::SERVER_AUTH,
-        name: AltName::Dns("a.example".into()),
-    };
-    let ip = |text: &str| AltName::Ip(text.parse().unwrap());
+fn both_say_the_same_of_names_and_purposes() {
+    let zone = Zone::new(NameConstraints::default());
     let dns = |text: &str| AltName::Dns(text.into());
-    good().agree(None);
-    Case {
-        name: dns("x.b.example"),
-        ..good()
+    let ip = |text: &str| AltName::Ip(text.parse().unwrap());
+    let rows = [
+        (dns("a.example"), None),
+        (dns("A.EXAMPLE"), None),
+        (dns("x.b.example"), None),
+        (dns("x.y.b.example"), Some("name")),
+        (dns("b.example"), Some("name")),
+        (ip("10.0.0.1"), None),
+        (ip("10.0.0.2"), Some("name")),
+    ];
+    for (name, rule) in rows {
+        Case {
+            name,
+            ..zone.case()
+        }
+        .agree(rule);
     }
-    .agree(None);
+    let purpose = Purpose::CLIENT_AUTH;
     Case {
-        name: dns("x.y.b.example"),
-        ..good()
-    }
-    .agree(Some("name"));
-    Case {
-        name: dns("b.example"),
-        ..good()
-    }
-    .agree(Some("name"));
-    Case {
-        name: ip("10.0.0.1"),
-        ..good()
-    }
-    .agree(None);
-    Case {
-        name: ip("10.0.0.2"),
-        ..good()
-    }
-    .agree(Some("name"));
-    Case {
-        purpose: Purpose::CLIENT_AUTH,
-        ..good()
+        purpose,
+        ..zone.case()
     }
     .agree(Some("purpose"));
+}
+
+#[test]
+fn both_say_the_same_of_times_and_issuers() {
+    let zone = Zone::new(NameConstraints::default());
+    let rows = [
+        ("2026-02-04T00:00:01Z", "crl-fresh"),
+        ("2026-01-31T23:59:59Z", "crl-fresh"),
+        ("2025-12-31T23:59:59Z", "validity"),
+        ("2026-12-01T00:00:01Z", "validity"),
+    ];
+    for (at, rule) in rows {
+        Case { at, ..zone.case() }.agree(Some(rule));
+    }
+    let stranger = Ca::root(KeyType::P256, NameConstraints::default()).certificate;
     Case {
-        root: &stranger.certificate,
-        ..good()
+        root: &stranger,
+        ..zone.case()
     }
     .agree(Some("signature"));
     Case {
-        middle: &stranger.certificate,
-        ..good()
+        middle: &stranger,
+        ..zone.case()
     }
     .agree(Some("issuer-known"));
-    Case {
-        lists: vec![],
-        ..good()
+}
+
+#[test]
+fn both_say_the_same_of_missing_and_partial_lists() {
+    let zone = Zone::new(NameConstraints::default());
+    let of_root = || zone.root.list(&[], &[]);
+    let part = |point: &str| vec![of_root(), zone.middle.list(&[], &[point])];
+    let rows = [
+        (vec![], Some("crl-given")),
+        (vec![of_root()], Some("crl-given")),
+        (part(POINT), None),
+        (part("http://ca.example/crl/2"), Some("crl-scope")),
+        (part("urn:zonehead:crl:x:1"), Some("crl-scope")),
+        (
+            vec![of_root(), zone.middle.list(&[&zone.leaf], &[POINT])],
+            Some("revoked"),
+        ),
+    ];
+    for (lists, rule) in rows {
+        Case {
+            lists,
+            ..zone.case()
+        }
+        .agree(rule);
     }
-    .agree(Some("crl-given"));
-    Case {
-        lists: vec![root.list(&[], &[])],
-        ..good()
-    }
-    .agree(Some("crl-given"));
-    Case {
-        at: "2026-02-04T00:00:01Z",
-        ..good()
-    }
-    .agree(Some("crl-fresh"));
-    Case {
-        at: "2026-01-31T23:59:59Z",
-        ..good()
-    }
-    .agree(Some("crl-fresh"));
-    Case {
-        at: "2025-12-31T23:59:59Z",
-        ..good()
-    }
-    .agree(Some("validity"));
-    Case {
-        at: "2026-12-01T00:00:01Z",
-        ..good()
-    }
-    .agree(Some("validity"));
-    let shards = |point: &str| vec![root.list(&[], &[]), middle.list(&[], &[point])];
-    Case {
-        lists: shards(POINT),
-        ..good()
-    }
-    .agree(None);
-    Case {
-        lists: shards("http://ca.example/crl/2"),
-        ..good()
-    }
-    .agree(Some("crl-scope"));
-    Case {
-        lists: shards("urn:zonehead:crl:x:1"),
-        ..good()
-    }
-    .agree(Some("crl-scope"));
 }
 
 #[test]
@@ -382,18 +388,7 @@ fn both_say_the_same_of_name_constraints() {
         (limits(&[], &["10.0.0.0/8"]), Some("name-constraints")),
     ];
     for (constraints, rule) in rows {
-        let root = Ca::root(KeyType::P256, constraints);
-        let middle = root.below(KeyType::P256);
-        let case = Case {
-            leaf: &middle.sign(&leaf(0x53), &PrivateKey::generate(KeyType::P256).unwrap()),
-            middle: &middle.certificate,
-            root: &root.certificate,
-            lists: vec![root.list(&[], &[]), middle.list(&[], &[])],
-            at: "2026-02-02T00:00:00Z",
-            purpose: Purpose::SERVER_AUTH,
-            name: AltName::Dns("a.example".into()),
-        };
-        case.agree(rule);
+        Zone::new(constraints).case().agree(rule);
     }
 }
 

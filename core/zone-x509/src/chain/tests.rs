@@ -121,7 +121,9 @@ fn partial(draft: &mut ListDraft, uri: &str) {
 }
 
 /// The rule that refuses, the subject that it names, and what is wrong.
-const ROWS: &[(&str, &str, fn(&mut Scene))] = &[
+type Row = (&'static str, &'static str, fn(&mut Scene));
+
+const ROWS: &[Row] = &[
     ("issuer-known", "CN=a.example", |s| s.gives_middle = false),
     ("root-trusted", "CN=root", |s| {
         // A stranger's root, given as intermediate only.
