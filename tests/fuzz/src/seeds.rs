@@ -169,3 +169,97 @@ pub(crate) const RECORD_WORDS: &[&str] = &[
     "core/",
     "\u{7f}\u{7f}\u{7f}\u{7f}",
 ];
+
+pub(crate) fn csr() -> Vec<Vec<u8>> {
+    vec![
+        include_bytes!("../seeds/request.csr.der").to_vec(),
+        include_bytes!("../seeds/small.csr.der").to_vec(),
+    ]
+}
+
+pub(crate) fn certificate() -> Vec<Vec<u8>> {
+    vec![
+        include_bytes!("../seeds/leaf.crt.der").to_vec(),
+        include_bytes!("../seeds/leaf-rsa.crt.der").to_vec(),
+        include_bytes!("../seeds/root.crt.der").to_vec(),
+    ]
+}
+
+pub(crate) fn crl() -> Vec<Vec<u8>> {
+    vec![
+        include_bytes!("../seeds/part.crl.der").to_vec(),
+        include_bytes!("../seeds/complete.crl.der").to_vec(),
+    ]
+}
+
+/// What is signed in the certificates and lists.
+pub(crate) fn lint() -> Vec<Vec<u8>> {
+    let signed = certificate().into_iter().chain(crl());
+    signed.map(|der| first_inside(&der).to_vec()).collect()
+}
+
+/// The first value in a DER `SEQUENCE`, both with lengths of two octets.
+fn first_inside(der: &[u8]) -> &[u8] {
+    let inside = &der[4..];
+    let length = usize::from(inside[2]) << 8 | usize::from(inside[3]);
+    &inside[..4 + length]
+}
+
+/// Headers, small values and object identifiers of extensions.
+pub(crate) const DER_WORDS: &[&str] = &[
+    "\x30\0",
+    "\x30\x03",
+    "\x31\0",
+    "\x05\0",
+    "\x01\x01\0",
+    "\x02\x01\0",
+    "\x02\x01\x02",
+    "\x03\x02\x07",
+    "\x04\0",
+    "\x0a\x01\0",
+    "\x0c\0",
+    "\x13\x02DE",
+    "\x17\x0d500101000000Z",
+    "\x18\x0f20500101000000Z",
+    "\x06\x03U\x1d\x0e",
+    "\x06\x03U\x1d\x0f",
+    "\x06\x03U\x1d\x11",
+    "\x06\x03U\x1d\x13",
+    "\x06\x03U\x1d\x14",
+    "\x06\x03U\x1d\x15",
+    "\x06\x03U\x1d\x1c",
+    "\x06\x03U\x1d\x1e",
+    "\x06\x03U\x1d\x1f",
+    "\x06\x03U\x1d\x23",
+    "\x06\x03U\x1d\x25",
+    "*.",
+    "\x1b[2J",
+    "\u{202e}",
+];
+
+#[cfg(test)]
+mod tests {
+    use zone_x509::lint::{Profile, check_certificate, check_crl};
+    use zone_x509::{Certificate, Crl, Request};
+
+    #[test]
+    fn der_seeds_are_accepted() {
+        assert!(
+            super::csr()
+                .iter()
+                .all(|der| Request::from_der(der).is_ok())
+        );
+        let certificates = super::certificate();
+        assert!(
+            certificates
+                .iter()
+                .all(|der| Certificate::from_der(der).is_ok())
+        );
+        assert!(super::crl().iter().all(|der| Crl::from_der(der).is_ok()));
+        let [_, _, root, lists @ ..] = &super::lint()[..] else {
+            panic!("three certificates come first");
+        };
+        assert_eq!(check_certificate(root, Profile::Root), Ok(()));
+        assert!(lists.iter().all(|tbs| check_crl(tbs) == Ok(())));
+    }
+}

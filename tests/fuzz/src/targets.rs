@@ -1,8 +1,10 @@
 //! What is fuzzed, and the promises that do not belong to one crate alone.
 
 use serde_json::Value;
-use zone_types::RequestPath;
 use zone_types::json::{self, MAX_DEPTH};
+use zone_types::{RequestPath, Timestamp};
+use zone_x509::Certificate;
+use zone_x509::chain::{Question, Unlisted};
 
 use crate::seeds;
 
@@ -44,6 +46,30 @@ pub const TARGETS: &[Target] = &[
         run: zone_barrier::fuzz_record,
         seeds: seeds::record,
         words: seeds::RECORD_WORDS,
+    },
+    Target {
+        name: "csr",
+        run: zone_x509::fuzz_csr,
+        seeds: seeds::csr,
+        words: seeds::DER_WORDS,
+    },
+    Target {
+        name: "certificate",
+        run: fuzz_certificate,
+        seeds: seeds::certificate,
+        words: seeds::DER_WORDS,
+    },
+    Target {
+        name: "crl",
+        run: fuzz_crl,
+        seeds: seeds::crl,
+        words: seeds::DER_WORDS,
+    },
+    Target {
+        name: "lint",
+        run: zone_x509::lint::fuzz_lint,
+        seeds: seeds::lint,
+        words: seeds::DER_WORDS,
     },
 ];
 
@@ -111,6 +137,48 @@ fn fuzz_json(data: &[u8]) {
         Ok(&value),
         "written: {written}"
     );
+}
+
+/// What is read can be read in every field, reported and asked about.
+fn fuzz_certificate(data: &[u8]) {
+    zone_x509::fuzz_certificate(data);
+    report(data);
+    let Ok(certificate) = Certificate::from_der(data) else {
+        return;
+    };
+    let roots = [certificate.clone()];
+    let question = Question {
+        certificate: &certificate,
+        intermediates: &roots,
+        roots: &roots,
+        lists: &[],
+        at: certificate.not_before(),
+        purpose: None,
+        name: None,
+        unlisted: Unlisted::Accept,
+    };
+    if let Ok(verified) = question.answer() {
+        assert_eq!(verified.path.len(), 1, "what is trusted needs no more");
+    }
+}
+
+fn fuzz_crl(data: &[u8]) {
+    zone_x509::fuzz_crl(data);
+    report(data);
+}
+
+/// A report shows no character that moves a terminal's cursor.
+fn report(data: &[u8]) {
+    let Ok(reports) = zone_x509::inspect::inspect(data, Timestamp::EPOCH) else {
+        return;
+    };
+    for report in reports {
+        let text = report.to_string();
+        assert!(
+            !text.contains(|c: char| c.is_control() && c != '\n'),
+            "no control character"
+        );
+    }
 }
 
 fn depth(value: &Value) -> usize {
