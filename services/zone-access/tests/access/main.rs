@@ -10,6 +10,7 @@ mod expiry;
 mod granting;
 mod mounts;
 mod policies;
+mod records;
 mod revocation;
 mod slow;
 mod tokens;
