@@ -74,10 +74,25 @@ impl Subtree {
         match (self, name) {
             (Self::Dns(domain), AltName::Dns(host)) => Some(below(host, domain)),
             (Self::Email(rule), AltName::Email(mailbox)) => Some(mail_matches(rule, mailbox)),
-            (Self::Ip { address, prefix }, AltName::Ip(ip)) => (address.is_ipv4() == ip.is_ipv4())
-                .then(|| masked(*address, *prefix) == masked(*ip, *prefix)),
+            (Self::Ip { address, prefix }, AltName::Ip(ip)) => Some(
+                address.is_ipv4() == ip.is_ipv4()
+                    && masked(*address, *prefix) == masked(*ip, *prefix),
+            ),
             _ => None,
         }
+    }
+
+    /// Whether a wildcard stands for a name in this subtree though its parent is not in it:
+    /// `*.b.c` for the domain `a.b.c`. Excluding that domain excludes the wildcard.
+    fn is_under_wildcard(&self, name: &AltName) -> bool {
+        let (Self::Dns(domain), AltName::Dns(host)) = (self, name) else {
+            return false;
+        };
+        let parent = domain.split_once('.').map(|(_, parent)| parent);
+        let wildcard = host.strip_prefix("*.");
+        parent
+            .zip(wildcard)
+            .is_some_and(|(parent, base)| parent.eq_ignore_ascii_case(base))
     }
 }
 
@@ -106,12 +121,11 @@ impl NameConstraints {
             .filter_map(|tree| tree.holds(name))
             .peekable();
         let permitted = of_kind.peek().is_none() || of_kind.any(|holds| holds);
-        permitted
-            && !self
-                .excluded
-                .iter()
-                .any(|tree| tree.holds(name) == Some(true))
+        let excludes =
+            |tree: &Subtree| tree.holds(name) == Some(true) || tree.is_under_wildcard(name);
+        permitted && !self.excluded.iter().any(excludes)
     }
+
     pub(crate) fn to_extension(&self) -> der::Result<ext::NameConstraints> {
         let subtrees = |list: &[Subtree]| {
             let all = list
@@ -213,6 +227,43 @@ mod tests {
         assert!(limits.allow(&AltName::Ip("10.1.2.3".parse().unwrap())));
         assert!(!limits.allow(&AltName::Ip("10.2.2.3".parse().unwrap())));
         assert!(limits.allow(&AltName::Email("a@elsewhere.net".into())));
+    }
+
+    #[test]
+    fn a_wildcard_over_an_excluded_name_is_excluded() {
+        let dns = |text: &str| AltName::Dns(text.to_owned());
+        for (tree, name, allowed) in [
+            ("a.b.c", "*.b.c", false),
+            (".b.c", "*.b.c", false),
+            ("b.c", "*.b.c", false),
+            ("c", "*.b.c", false),
+            ("x.a.b.c", "*.b.c", true),
+            ("a.d.c", "*.b.c", true),
+            ("a.b.c", "x.b.c", true),
+        ] {
+            let excluded = vec![Subtree::Dns(tree.into())];
+            let limits = NameConstraints {
+                excluded,
+                ..NameConstraints::default()
+            };
+            assert_eq!(limits.allow(&dns(name)), allowed, "{tree} {name}");
+        }
+    }
+
+    #[test]
+    fn networks_of_one_family_permit_none_of_the_other() {
+        let permitted = vec![Subtree::parse_cidr("10.0.0.0/8").unwrap()];
+        let limits = NameConstraints {
+            permitted,
+            ..NameConstraints::default()
+        };
+        assert!(!limits.allow(&AltName::Ip("::1".parse().unwrap())));
+        let excluded = vec![Subtree::parse_cidr("10.0.0.0/8").unwrap()];
+        let limits = NameConstraints {
+            excluded,
+            ..NameConstraints::default()
+        };
+        assert!(limits.allow(&AltName::Ip("::1".parse().unwrap())));
     }
 
     #[test]

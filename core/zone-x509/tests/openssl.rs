@@ -384,6 +384,8 @@ fn both_say_the_same_of_name_constraints() {
         (limits(&[], &["b.example"]), Some("name-constraints")),
         (limits(&[], &["c.example"]), None),
         (limits(&["10.0.0.0/24"], &[]), None),
+        (limits(&["fd00::/8"], &[]), Some("name-constraints")),
+        (limits(&[], &["fd00::/8"]), None),
         (limits(&["10.1.0.0/16"], &[]), Some("name-constraints")),
         (limits(&[], &["10.0.0.0/8"]), Some("name-constraints")),
     ];
