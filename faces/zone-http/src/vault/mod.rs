@@ -94,6 +94,10 @@ fn body_fields(inbound: &Inbound, operation: Operation) -> Result<Map<String, Va
         Some(byte) if essence == "application/x-www-form-urlencoded" && !b"{[".contains(byte) => {
             let text = std::str::from_utf8(&inbound.body)
                 .map_err(|_| Fault::bad_request("the form is not UTF-8"))?;
+            // A value sent alone would be taken for a name, and names stand in the audit trail.
+            if text.split('&').any(|pair| !pair.is_empty() && !pair.contains('=')) {
+                return Err(Fault::bad_request("each field of a form needs a '='"));
+            }
             query::parse(text)
         }
         Some(_) => json::parse_object(&inbound.body).map_err(|fault| match fault {
