@@ -73,6 +73,51 @@ async fn body_over_32_mib_is_413_announced_or_not() {
 }
 
 #[tokio::test]
+async fn many_large_bodies_at_once_do_not_take_the_memory_of_the_head() {
+    let (head, root) = zone().await;
+    let announce = async || {
+        let mut raw = head.raw().await;
+        let length = 32 * MIB;
+        let request =
+            format!("PUT /v1/x/y HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{{");
+        raw.send(request).await;
+        raw
+    };
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(announce().await);
+    }
+    let refused = announce()
+        .await
+        .answer()
+        .await
+        .expect("an answer before the body");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(
+        refused.head.to_lowercase().contains("retry-after"),
+        "{refused:?}"
+    );
+    // Who needs no large body is served meanwhile.
+    root.get("sys/mounts").await.expect(200);
+    drop(held);
+    let mut body = br#"{"data":{}}"#.to_vec();
+    body.resize(31 * MIB, b' ');
+    let mut answer = put(&root, body.clone()).await;
+    for _ in 0..100 {
+        if answer.status == 200 {
+            break;
+        }
+        answer = put(&root, body.clone()).await;
+    }
+    assert_eq!(
+        answer.status,
+        200,
+        "the memory is free again: {}",
+        answer.text()
+    );
+}
+
+#[tokio::test]
 async fn secret_over_1_mib_is_413_and_one_below_is_kept_whole() {
     let (head, root) = zone().await;
     let secret = |size: usize| json!({ "data": { "v": "s".repeat(size) } });
@@ -384,7 +429,7 @@ async fn wrong_types_in_fields_are_400_never_500() {
 }
 
 /// Endpoints with their fields.
-const FIELDS: &[(&str, &[&str])] = &[
+pub(crate) const FIELDS: &[(&str, &[&str])] = &[
     ("secret/data/t", &["data", "options"]),
     (
         "secret/metadata/t",
