@@ -6,6 +6,7 @@ mod cost;
 mod crash;
 mod limits;
 mod listing;
+mod probe;
 mod races;
 mod secrecy;
 mod settings;

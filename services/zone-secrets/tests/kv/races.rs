@@ -6,6 +6,7 @@ use zone_access::Operation;
 use zone_secrets::kv2::{MetadataUpdate, Patched};
 use zone_secrets::{KvError, KvService};
 
+use crate::probe::Probe;
 use crate::zone::{Zone, object};
 
 /// 64 writers who all expect `cas`, half of them on a second head. Returns who won.
@@ -47,35 +48,44 @@ async fn one_of_64_check_and_set_writers_wins_each_round() {
     assert_eq!(zone.stored("v").len(), 8);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// They wait for their turns: had all of them read before the first one wrote, 63 would have read
+/// in vain.
+#[tokio::test]
 async fn writers_without_check_and_set_all_get_a_version_of_their_own() {
-    let zone = Zone::new().await;
-    zone.set(
-        "a",
-        MetadataUpdate {
-            max_versions: Some(100),
-            ..Default::default()
-        },
-    )
-    .await
-    .unwrap();
-    let mut writers = Vec::new();
-    for writer in 0..64 {
-        let kv = zone.kv.clone();
-        let permit = zone.permit(Operation::Update, "data/a").await;
-        let data = object(&format!(r#"{{"writer":{writer}}}"#));
-        writers.push(tokio::spawn(
-            async move { kv.write(&permit, &data, None).await },
-        ));
+    let (probe, zone) = Probe::open(Zone::new().await).await;
+    let update = MetadataUpdate {
+        max_versions: Some(100),
+        ..Default::default()
+    };
+    zone.set("a", update).await.unwrap();
+    let mut permits = Vec::new();
+    for _ in 0..64 {
+        permits.push(zone.permit(Operation::Update, "data/a").await);
     }
+    let before = probe.counts();
+    zone.lab.store.hold();
+    let write = |(writer, permit)| {
+        let kv = zone.kv.clone();
+        let data = object(&format!(r#"{{"writer":{writer}}}"#));
+        tokio::spawn(async move { kv.write(&permit, &data, None).await })
+    };
+    let writers: Vec<_> = permits.into_iter().enumerate().map(write).collect();
+    zone.lab.store.arrived().await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    zone.lab.store.release();
     let mut versions = Vec::new();
-    for (writer, task) in writers.into_iter().enumerate() {
-        let version = task.await.unwrap().unwrap().version;
+    for writer in writers {
+        versions.push(writer.await.unwrap().unwrap().version);
+    }
+    let after = probe.counts();
+    assert_eq!([after[0] - before[0], after[2] - before[2]], [64 * 3, 64]);
+    for (writer, version) in versions.iter().enumerate() {
         assert_eq!(
-            zone.read("a", Some(version)).await,
+            zone.read("a", Some(*version)).await,
             format!(r#"{{"writer":{writer}}}"#)
         );
-        versions.push(version);
     }
     versions.sort_unstable();
     assert_eq!(versions, (1..=64).collect::<Vec<_>>());
@@ -176,6 +186,36 @@ async fn readers_see_whole_versions_while_old_ones_go() {
         assert!(reader.await.unwrap() > 0);
     }
     assert_eq!(zone.stored("v").len(), 1);
+}
+
+/// The same, with a write of another head exactly between the reads of list and version.
+#[tokio::test]
+async fn a_version_that_goes_between_two_reads_is_no_corruption() {
+    let (probe, zone) = Probe::open(Zone::new().await).await;
+    let update = MetadataUpdate {
+        max_versions: Some(1),
+        ..Default::default()
+    };
+    zone.set("a", update).await.unwrap();
+    zone.put("a", r#"{"n":1}"#).await;
+    let write = async |n: u32| {
+        let second = zone.second();
+        let permit = zone.permit(Operation::Update, "data/a").await;
+        let data = object(&format!(r#"{{"n":{n}}}"#));
+        probe.before_version(async move {
+            second.write(&permit, &data, None).await.unwrap();
+        });
+    };
+    write(2).await;
+    assert_eq!(zone.read("a", None).await, r#"{"n":2}"#);
+    write(3).await;
+    let patched = zone.patch("a", r#"{"patched":true}"#, None).await;
+    assert!(matches!(patched, Ok(Patched::Written(_))), "{patched:?}");
+    assert_eq!(zone.read("a", None).await, r#"{"n":3,"patched":true}"#);
+    assert_eq!(zone.metadata("a").await.unwrap().current_version, 4);
+    // An old version that goes meanwhile is not there any more.
+    write(5).await;
+    assert_eq!(zone.read("a", Some(4)).await, "no such secret");
 }
 
 /// Whoever goes away while he waits for his turn or for the store blocks nobody.

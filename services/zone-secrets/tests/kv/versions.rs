@@ -157,7 +157,11 @@ async fn many_versions_can_go_at_once() {
     let odd: Vec<u64> = (1..150).step_by(2).collect();
     let before = zone.lab.store.applies();
     zone.versions("destroy", "a", &odd).await;
-    assert_eq!(zone.lab.store.applies(), before + 3, "the list, 50 versions, 25 and the record");
+    assert_eq!(
+        zone.lab.store.applies(),
+        before + 3,
+        "the list, 50 versions, 25 and the record"
+    );
     assert_eq!(zone.stored("v").len(), 75);
     assert_eq!(zone.read("a", Some(2)).await, r#"{"n":2}"#);
     zone.set("a", most(1)).await.unwrap();

@@ -36,10 +36,13 @@ impl Zone {
 
     /// The zone after a restart over what `store` holds.
     pub(crate) async fn over(&self, store: MemStore) -> Self {
+        self.through(store.clone(), Arc::new(store)).await
+    }
+
+    /// The same, where `port` leads to `store`.
+    pub(crate) async fn through(&self, store: MemStore, port: Arc<dyn Store>) -> Self {
         let random = Arc::new(SeededRandom::new(8));
-        let committer = Committer::open(Arc::new(store.clone()) as Arc<dyn Store>)
-            .await
-            .unwrap();
+        let committer = Committer::open(port).await.unwrap();
         let barrier = Barrier::new(committer, random.clone(), Arc::new(PlainMemory));
         let (clock, shares) = (self.lab.clock.clone(), self.lab.shares.clone());
         barrier
