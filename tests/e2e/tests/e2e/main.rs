@@ -4,12 +4,17 @@
 //! `cargo xtask setup`; a program that is missing fails its test and is never passed over.
 
 mod attacks;
+mod canary;
+mod cli;
+mod dev;
 mod crash;
 mod hvac;
 mod life;
 mod limits;
+mod offline;
 mod pki;
+mod pkilint;
 mod reload;
-mod tls;
 mod services;
+mod tls;
 mod zone;

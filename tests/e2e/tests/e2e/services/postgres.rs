@@ -66,12 +66,10 @@ impl Postgres {
         server.give("ca.pem", trust.ca);
         server.give("crl.pem", trust.lists);
         server.write("data/pg_hba.conf", HBA);
-        server.write("data/postgresql.conf", &server.configuration());
+        server.write("data/postgresql.conf", server.configuration());
         let mut postgres = server.program("postgres");
-        let process = Process::spawn({
-            postgres.args(["-D", "data"]);
-            postgres
-        });
+        postgres.args(["-D", "data"]);
+        let process = Process::spawn(postgres);
         process.wait_for(0, "database system is ready to accept connections");
         server.process = Some(process);
         server
@@ -114,11 +112,12 @@ impl Postgres {
     }
 
     fn give(&self, name: &str, file: &Path) {
-        self.write(name, std::fs::read(file).unwrap());
+        self.write(name, std::fs::read(file).expect("the file is there"));
     }
 
     fn own(&self, path: &Path, mode: u32) {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+            .expect("the file is ours");
         if let Some((uid, gid)) = self.user {
             chown(path, Some(uid), Some(gid)).expect("root can give files away");
         }
