@@ -243,4 +243,33 @@ mod tests {
         assert_eq!(edits("mont", "mount"), 1);
         assert_eq!(edits("format", "format"), 0);
     }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Rewriting twice is rewriting once, nothing behind `--` changes, and nothing panics.
+        #[test]
+        fn rewriting_is_stable(
+            words in proptest::collection::vec(
+                "(kv|get|put|token|create|operator|init|-{0,3}[a-z-]{0,9}(=[a-z=-]{0,5})?|-1|-|.{0,6})",
+                0..8,
+            ),
+        ) {
+            let mut command = crate::command();
+            command.build();
+            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+            if let (_, Ok(once)) = normalise(&command, words.clone()) {
+                let (_, twice) = normalise(&command, once.clone());
+                prop_assert_eq!(twice, Ok(once.clone()));
+                let ends = |all: &[OsString]| -> Vec<usize> {
+                    (0..all.len()).filter(|at| all[*at] == "--").collect()
+                };
+                let (before, after) = (ends(&words), ends(&once));
+                // One of them may have been the value of a flag.
+                if !before.is_empty() && before.len() == after.len() {
+                    prop_assert_eq!(&words[before[0]..], &once[after[0]..]);
+                }
+            }
+        }
+    }
 }

@@ -100,9 +100,13 @@ impl Console {
         }
     }
 
-    /// Prints a line of a result.
+    /// Prints a line of a result. On a terminal control characters are shown, not obeyed: what a
+    /// stranger stored must not steer the operator's terminal.
     pub(crate) fn print(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.stdout, "{text}")
+        match self.stdout_is_terminal {
+            true => writeln!(self.stdout, "{}", without_controls(text)),
+            false => writeln!(self.stdout, "{text}"),
+        }
     }
 
     /// Prints a warning on standard error.
@@ -126,8 +130,7 @@ impl Console {
     }
 }
 
-/// `text` with each control character but newline and tab shown, not obeyed: a server's message
-/// must not steer the operator's terminal.
+/// `text` with each control character but newline and tab replaced.
 pub(crate) fn without_controls(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' | '\t' => c,
@@ -205,6 +208,19 @@ mod tests {
             without_controls("a\x1b[2Jb\nc\td\u{9b}"),
             "a\u{fffd}[2Jb\nc\td\u{fffd}"
         );
+    }
+
+    #[test]
+    fn colors_are_for_terminals_without_no_color() {
+        let shown = |terminal: bool, environment: &[(&str, &str)]| {
+            let mut lab = crate::testing::Lab::new(environment);
+            lab.console.stderr_is_terminal = terminal;
+            lab.console.error("no").unwrap();
+            lab.stderr()
+        };
+        assert_eq!(shown(true, &[]), "\x1b[31mno\x1b[0m\n");
+        assert_eq!(shown(true, &[("NO_COLOR", "1")]), "no\n");
+        assert_eq!(shown(false, &[]), "no\n");
     }
 
     #[test]

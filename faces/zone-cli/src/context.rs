@@ -95,9 +95,20 @@ impl Context<'_> {
         })
     }
 
-    /// Whether the terminal may be asked.
-    pub(crate) fn may_ask(&self) -> bool {
-        !self.is_on("non-interactive")
+    /// Whether a person can be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.is_on("non-interactive") && self.console.input.is_terminal()
+    }
+
+    /// Asks a person for a secret, without echo.
+    pub(crate) fn ask(&mut self, prompt: &str) -> Result<Secret<String>, Failure> {
+        self.console
+            .input
+            .read_hidden(prompt)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::Interrupted => Failure::usage("Interrupted"),
+                _ => Failure::usage(format!("the terminal cannot be read: {error}")),
+            })
     }
 
     /// A client with the token that is at hand, if any.
@@ -205,7 +216,8 @@ impl Context<'_> {
             .map_err(|_| Failure::usage("VAULT_MAX_RETRIES is no whole number"))
     }
 
-    fn token(&mut self) -> Result<Option<Secret<String>>, Failure> {
+    /// The token that is at hand.
+    pub(crate) fn token(&mut self) -> Result<Option<Secret<String>>, Failure> {
         if let Some(token) = self.console.environment.twin("TOKEN") {
             return Ok(Some(Secret::new(token.trim().to_owned())));
         }

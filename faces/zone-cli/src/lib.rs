@@ -55,7 +55,8 @@ pub fn command() -> Command {
 
 /// Sets the help texts of a whole tree.
 pub fn finish(command: Command) -> Command {
-    help::with_texts(command, "")
+    // Derived commands that were added have put their own purpose over the root's.
+    help::with_texts(command.about(commands::ABOUT), "")
 }
 
 /// Why nothing is to be run: help was asked for, or the arguments are wrong.

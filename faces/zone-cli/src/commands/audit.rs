@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 use super::secrets::mounts;
 use crate::context::{Context, trimmed};
 use crate::failure::{Failure, Outcome};
-use crate::output::print_table;
 use crate::output::table::{plain, table};
 use crate::spec::{connected, flag, formatted, leaf, required, rest, switch};
 use crate::values;
@@ -39,7 +38,7 @@ pub(super) mod list {
             return Ok(2);
         }
         let detailed = cx.is_on("detailed");
-        print_table(cx.console, &table(&rows(&devices, detailed)))?;
+        cx.console.print(&table(&rows(&devices, detailed)))?;
         Ok(0)
     }
 

@@ -10,8 +10,7 @@ use zone_types::Secret;
 
 use crate::context::{Context, trimmed};
 use crate::failure::{Failure, Outcome};
-use crate::output::print_table;
-use crate::output::table::{columns, row};
+use crate::output::table::{columns, row, table};
 use crate::spec::{connected, flag, formatted, leaf, rest};
 use crate::values;
 
@@ -33,8 +32,8 @@ pub(super) mod verify {
             flag(
                 "key",
                 "key",
-                "Public key of the checkpoints: a PEM file, or hex of the 32 bytes of the Ed25519 \
-                 key or of its SubjectPublicKeyInfo.",
+                "Public key of the checkpoints, as 'audit list -detailed' shows it (public_key, in \
+                 hex), or a PEM file. Note it elsewhere while the head can be trusted.",
             ),
             rest("files", "FILES", "The audit files of one device.").required(true),
         ]))
@@ -51,7 +50,7 @@ pub(super) mod verify {
             output.value(cx.console, &document(&report))?;
             return Ok(code);
         }
-        print_table(cx.console, &summary(&report))?;
+        cx.console.print(&summary(&report))?;
         for notice in report.notices() {
             cx.console.print(&format!("\n* {notice}"))?;
         }
@@ -165,9 +164,10 @@ pub(super) mod search {
             "Find the audit lines that hold a value",
             "Values stand as HMACs in the files. Either give the HMAC, then no server is asked, or \
              name the device with -device: the value is read from -value, or asked for without \
-             echo, and the server makes its HMAC (sys/audit-hash). The exit code is 2 if no line \
-             holds it.",
+             echo, and the server makes its HMAC (sys/audit-hash). Shows where, when and by whom; \
+             -format=json shows whole lines. The exit code is 2 if no line holds it.",
             "zonehead audit search hmac-sha256:… audit.log audit.log.*
+             zonehead audit search -format=json -hmac=hmac-sha256:… audit.log
              zonehead audit search -device=file -value=@secret.txt audit.log",
         );
         connected(formatted(command.args([
@@ -228,12 +228,37 @@ pub(super) mod search {
         }
         if hits.is_empty() {
             cx.console.warn("No line holds it.")?;
+            return Ok(0);
         }
-        for hit in hits {
-            let line = format!("{}:{}: {}", hit.file.display(), hit.line, hit.text);
-            print_table(cx.console, &line)?;
-        }
+        let titles = [
+            "Line",
+            "Time",
+            "Type",
+            "Operation",
+            "Path",
+            "Who",
+            "Request",
+        ];
+        let mut rows = vec![titles.map(str::to_owned).to_vec()];
+        rows.extend(hits.iter().map(row_of));
+        cx.console.print(&table(&rows))?;
         Ok(0)
+    }
+
+    /// Where, when, what and who.
+    fn row_of(hit: &Hit) -> Vec<String> {
+        let line: Value = serde_json::from_str(&hit.text).unwrap_or(Value::Null);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (request, auth) = (&line["request"], &line["auth"]);
+        vec![
+            format!("{}:{}", hit.file.display(), hit.line),
+            text(&line["time"]),
+            text(&line["type"]),
+            text(&request["operation"]),
+            text(&request["path"]),
+            text(&auth["display_name"]),
+            text(&request["id"]),
+        ]
     }
 
     /// The HMAC of a value under a device's key.
@@ -265,9 +290,8 @@ pub(super) mod search {
             Some(_) => Err(Failure::usage(
                 "-value takes @file or -, so that the value does not stand in the process list",
             )),
-            None if cx.may_ask() && cx.console.input.is_terminal() => {
-                Ok(cx.console.input.read_hidden("Value (will be hidden): ")?)
-            }
+            None if cx.can_ask() => cx.ask("Value (will be hidden): "),
+
             None => Err(Failure::usage(
                 "Give the value with -value=@file or -value=-",
             )),

@@ -100,10 +100,11 @@ fn warn_of_variable(cx: &mut Context<'_>) -> Result<(), Failure> {
 fn asked_token(cx: &mut Context<'_>) -> Result<Secret<String>, Failure> {
     let given = cx.all("token");
     let token = match &given[..] {
-        [] if cx.may_ask() && cx.console.input.is_terminal() => {
-            cx.console.input.read_hidden("Token (will be hidden): ")?
+        [] if cx.can_ask() => cx.ask("Token (will be hidden): ")?,
+
+        [] if cx.is_on("non-interactive") => {
+            return Err(Failure::usage("Not enough arguments: give the token"));
         }
-        [] if !cx.may_ask() => return Err(Failure::usage("Not enough arguments: give the token")),
         [] => values::read_one("-", &mut *cx.console.input)?,
         [token] => {
             let value = token.strip_prefix("token=").unwrap_or(token);

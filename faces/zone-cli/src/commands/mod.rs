@@ -8,6 +8,7 @@ mod login;
 mod operator;
 mod pki;
 mod policy;
+mod print;
 mod secrets;
 mod status;
 mod token;
@@ -95,7 +96,12 @@ const LEAVES: &[Leaf] = leaves! {
     "init": operator::init;
     "unseal": operator::unseal;
     "seal": operator::seal;
+    "print token": print::token;
+    "version": print::version;
 };
+
+/// What the program is.
+pub(crate) const ABOUT: &str = "The head of a security zone: secrets, certificates, audit";
 
 /// What stands above the commands.
 const GROUPS: &[(&str, &str)] = &[
@@ -115,6 +121,7 @@ const GROUPS: &[(&str, &str)] = &[
         "pki",
         "Verify and look into certificates and lists, offline",
     ),
+    ("print", "Print what this program knows by itself"),
     ("operator", "Initialise, unseal, seal and rotate"),
 ];
 

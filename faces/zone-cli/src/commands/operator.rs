@@ -195,15 +195,12 @@ pub(super) mod unseal {
     fn share(cx: &mut Context<'_>) -> Result<Secret<String>, Failure> {
         let share = match cx.text("share").map(str::to_owned) {
             Some(given) => values::read_one(&given, &mut *cx.console.input)?,
-            None if !cx.may_ask() => {
+            None if cx.is_on("non-interactive") => {
                 return Err(Failure::usage(
                     "Not enough arguments: -non-interactive wants the share as an argument",
                 ));
             }
-            None if cx.console.input.is_terminal() => cx
-                .console
-                .input
-                .read_hidden("Unseal Key (will be hidden): ")?,
+            None if cx.can_ask() => cx.ask("Unseal Key (will be hidden): ")?,
             None => values::read_one("-", &mut *cx.console.input)?,
         };
         let share = Secret::new(share.expose().trim().to_owned());

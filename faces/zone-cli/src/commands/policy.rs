@@ -71,7 +71,7 @@ pub(super) mod read {
         if !output.is_table() {
             return output.value(cx.console, &json!({ "policy": text }));
         }
-        crate::output::print_table(cx.console, text.trim())?;
+        cx.console.print(text.trim())?;
         Ok(0)
     }
 }

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 use crate::client::Reply;
 use crate::context::{Context, trimmed};
 use crate::failure::{Failure, Outcome};
-use crate::output::print_table;
 use crate::output::table::{plain, table};
 use crate::spec::{connected, flag, formatted, leaf, many, number, required, switch};
 
@@ -36,7 +35,7 @@ pub(super) mod list {
             return output.value(cx.console, &Value::Object(mounts));
         }
         let detailed = cx.is_on("detailed");
-        print_table(cx.console, &table(&rows(&mounts, detailed)))?;
+        cx.console.print(&table(&rows(&mounts, detailed)))?;
         Ok(0)
     }
 

@@ -9,7 +9,7 @@ pub(crate) mod table;
 use serde_json::{Map, Value};
 
 use crate::client::{Auth, Reply};
-use crate::console::{Console, without_controls};
+use crate::console::Console;
 use crate::failure::{Failure, Outcome};
 use table::{headed, row};
 
@@ -77,7 +77,7 @@ impl Output {
         warnings(console, reply)?;
         let rows = reply_rows(reply);
         if !rows.is_empty() {
-            print_table(console, &headed(rows))?;
+            console.print(&headed(rows))?;
         }
         Ok(0)
     }
@@ -87,10 +87,10 @@ impl Output {
         match (self.format, value) {
             (Format::Table, Value::Object(map)) => {
                 if !map.is_empty() {
-                    print_table(console, &table::key_values(map))?;
+                    console.print(&table::key_values(map))?;
                 }
             }
-            (Format::Table, other) => print_table(console, &table::plain(other))?,
+            (Format::Table, other) => console.print(&table::plain(other))?,
             (format, value) => console.print(&format.write(value))?,
         }
         Ok(0)
@@ -125,17 +125,9 @@ impl Output {
         let mut rows = vec![vec!["Keys".to_owned()]];
         rows.extend(sorted.iter().map(|key| vec![(*key).to_owned()]));
         if !keys.is_empty() {
-            print_table(console, &table::table(&rows))?;
+            console.print(&table::table(&rows))?;
         }
         Ok(0)
-    }
-}
-
-/// Prints a table. On a terminal control characters in values are shown, not obeyed.
-pub(crate) fn print_table(console: &mut Console, text: &str) -> std::io::Result<()> {
-    match console.stdout_is_terminal {
-        true => console.print(&without_controls(text)),
-        false => console.print(text),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::table::{banner, banner_over, key_values};
-use crate::output::{Output, print_table, warnings};
+use crate::output::{Output, warnings};
 use crate::spec::{
     connected, fielded, flag, formatted, leaf, many, number, optional, required, rest,
 };
@@ -393,7 +393,7 @@ fn stored(
 
 fn print_path(console: &mut Console, path: &str, title: &str) -> std::io::Result<()> {
     console.print(&banner(title, path.len()))?;
-    print_table(console, path)?;
+    console.print(path)?;
     console.print("")
 }
 
@@ -406,6 +406,6 @@ fn print_banner(
     console.print(&banner_over(title, map))?;
     match map.is_empty() {
         true => Ok(()),
-        false => print_table(console, &key_values(map)),
+        false => console.print(&key_values(map)),
     }
 }

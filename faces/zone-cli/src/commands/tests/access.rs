@@ -212,6 +212,8 @@ async fn login_stores_what_the_server_knows() {
     // The next command uses it.
     assert_eq!(lab.run(&["token", "lookup"]).await, 0);
     assert!(script.seen()[0].contains("x-vault-token: hvs.mine"));
+    assert_eq!(lab.run(&["print", "token"]).await, 0);
+    assert!(lab.stdout().ends_with("hvs.mine"));
     // Nothing is stored when it is not wanted.
     assert_eq!(lab.run(&["login", "-token-only", "hvs.other"]).await, 0);
     lab.stderr();

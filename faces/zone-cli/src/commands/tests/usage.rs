@@ -247,6 +247,9 @@ fn examples_are_right() {
                 .map(ToString::to_string)
                 .unwrap_or_default();
             for line in examples.lines().map(str::trim) {
+                if line.contains("$(") {
+                    continue;
+                }
                 let own = line.rsplit(" | ").next().unwrap();
                 let words = words(own.strip_prefix("zonehead ").unwrap_or(own));
                 let read = crate::parse(crate::command(), words.iter().map(Into::into));
