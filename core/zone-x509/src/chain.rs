@@ -1,8 +1,8 @@
 //! Verifying a chain offline, with revocation, and saying what was checked.
 //!
-//! What holds of every [`Verified`]: this module and webpki both accept the path (webpki does not
-//! judge a CA as the end of a path, nor a certificate that is itself trusted; then this module
-//! alone does). For each certificate below the trusted one the result says by which list it was
+//! What holds of every [`Verified`]: this module and webpki both accept the path. (webpki does not
+//! judge a CA as the end of a path, a certificate that is itself trusted, and mailboxes below
+//! constraints on mailboxes; then this module alone does.) For each certificate below the trusted one the result says by which list it was
 //! not revoked, or that nobody looked.
 //!
 //! webpki decides but does not explain: its error names no certificate. So the path is built and
@@ -164,6 +164,12 @@ impl Question<'_> {
         let anchor = path[path.len() - 1];
         if !anchor.is_self_issued() {
             notes.push(format!("{} is trusted but not self-signed", label(anchor)));
+        }
+        if second::judges_no_mailboxes(&path) {
+            notes.push(
+                "TLS clients that use webpki refuse it: mailboxes below constraints on mailboxes"
+                    .to_owned(),
+            );
         }
         for (certificate, state) in path.iter().zip(&states) {
             if let Revocation::NotChecked { why } = state {

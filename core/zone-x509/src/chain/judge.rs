@@ -20,6 +20,8 @@ const EXPIRED: (&str, &str) = ("validity", "RFC 5280 section 6.1.3 (a)(2)");
 const AUTHORITY: (&str, &str) = ("ca", "RFC 5280 section 6.1.4 (k)");
 const PATH_LENGTH: (&str, &str) = ("path-length", "RFC 5280 section 6.1.4 (l), (m)");
 const USAGE: (&str, &str) = ("key-usage", "RFC 5280 section 6.1.4 (n)");
+const KEY: (&str, &str) = ("key", "BR section 6.1.5");
+const NO_LEAF: (&str, &str) = ("leaf", "RFC 5280 section 4.2.1.9");
 const PURPOSE: (&str, &str) = ("purpose", "RFC 5280 section 4.2.1.12");
 const CONSTRAINTS: (&str, &str) = ("name-constraints", "RFC 5280 section 6.1.3 (b), (c)");
 const NAME: (&str, &str) = ("name", "RFC 9525 section 6");
@@ -28,6 +30,7 @@ const NAME: (&str, &str) = ("name", "RFC 9525 section 6");
 pub(super) fn judge(question: &Question<'_>, path: &Path<'_>) -> Result<(), Refusal> {
     for certificate in path {
         check_extensions(certificate)?;
+        check_key(certificate)?;
         check_time(question, certificate)?;
     }
     for (at, issuer) in path.iter().enumerate().skip(1) {
@@ -83,7 +86,10 @@ fn is_readable(extension: &Extension) -> Option<bool> {
             let read = ext::SubjectAltName::from_der(extension.extn_value.as_bytes());
             Some(read.is_ok_and(|names| names.0.iter().all(has_right_size)))
         }
-        ext::NameConstraints::OID => reads::<ext::NameConstraints>(extension),
+        ext::NameConstraints::OID => {
+            let read = ext::NameConstraints::from_der(extension.extn_value.as_bytes());
+            Some(read.is_ok_and(|constraints| has_subtrees(&constraints)))
+        }
         ext::CrlDistributionPoints::OID => reads::<ext::CrlDistributionPoints>(extension),
         // Never critical in what follows the profile; ignored as such, refused if critical.
         ext::SubjectKeyIdentifier::OID if !extension.critical => {
@@ -101,6 +107,28 @@ fn has_right_size(name: &GeneralName) -> bool {
         GeneralName::IpAddress(octets) => matches!(octets.as_bytes().len(), 4 | 16),
         _ => true,
     }
+}
+
+/// Constraints without a subtree must not be issued: nobody knows what is meant.
+fn has_subtrees(constraints: &ext::NameConstraints) -> bool {
+    let lists = [
+        &constraints.permitted_subtrees,
+        &constraints.excluded_subtrees,
+    ];
+    let mut given = lists.into_iter().flatten().peekable();
+    given.peek().is_some() && given.all(|list| !list.is_empty())
+}
+
+fn check_key(certificate: &Certificate) -> Result<(), Refusal> {
+    certificate.public_key().map(|_| ()).map_err(|fault| {
+        let text = format!("its key is refused: {fault}");
+        Refusal::new(
+            KEY,
+            certificate,
+            text,
+            "Make a new key and have it certified.",
+        )
+    })
 }
 
 fn check_time(question: &Question<'_>, certificate: &Certificate) -> Result<(), Refusal> {
@@ -138,6 +166,15 @@ fn check_issuer(issuer: &Certificate, between: &Path<'_>, is_root: bool) -> Resu
         let text = "it is of version 1 and cannot say that it is a CA";
         return Err(Refusal::new(
             VERSION,
+            issuer,
+            text,
+            "Have the CA made again.",
+        ));
+    }
+    if issuer.subject_der() == [0x30, 0] {
+        let text = "it signed a certificate and has no subject (RFC 5280 section 4.1.2.6)";
+        return Err(Refusal::new(
+            AUTHORITY,
             issuer,
             text,
             "Have the CA made again.",
@@ -183,6 +220,12 @@ fn check_purpose(question: &Question<'_>, path: &Path<'_>) -> Result<(), Refusal
         }
     }
     let leaf = path[0];
+    // A self-signed certificate that says CA is often what a single server has; it is pinned.
+    if leaf.authority().is_some() && path.len() > 1 {
+        let text = format!("it is a CA; rustls refuses it for {purpose}");
+        let next = "Have a leaf issued, or ask without a purpose.";
+        return Err(Refusal::new(NO_LEAF, leaf, text, next));
+    }
     let wanted = usages_of(purpose).filter(|_| leaf.authority().is_none());
     if let (Some(wanted), Some(usage)) = (wanted, leaf.key_usage())
         && !usage.intersects(wanted)
@@ -217,7 +260,7 @@ fn check_constraints(issuer: &Certificate, below: &Path<'_>) -> Result<(), Refus
             .chain(&mailboxes(certificate))
             .cloned()
             .collect::<Vec<_>>();
-        all.retain(|name| !constraints.allow(name));
+        all.retain(|name| !constraints.allow(name) || has_two_hosts(name));
         if let Some(name) = all.first() {
             let text = format!("the name constraints of {} forbid {name}", label(issuer));
             let next = "Issue that name from a CA that may.";
@@ -225,6 +268,11 @@ fn check_constraints(issuer: &Certificate, below: &Path<'_>) -> Result<(), Refus
         }
     }
     Ok(())
+}
+
+/// `a@b@c`: readers do not agree on the host.
+fn has_two_hosts(name: &AltName) -> bool {
+    matches!(name, AltName::Email(mailbox) if mailbox.matches('@').count() > 1)
 }
 
 /// Mailboxes in the subject, to which constraints on mailboxes apply too (RFC 5280 4.2.1.10).

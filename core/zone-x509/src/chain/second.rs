@@ -7,13 +7,14 @@ use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, 
 
 use super::path::Path;
 use super::{Question, Refusal};
-use crate::{AltName, Certificate, Purpose};
+use crate::{AltName, Certificate, NameConstraints, Purpose, Subtree};
 
 const SECOND: (&str, &str) = ("webpki", "RFC 5280 section 6, as webpki reads it");
 
-/// Refuses what webpki refuses. It has no say about CAs and trusted certificates themselves.
+/// Refuses what webpki refuses. It has no say about CAs, trusted certificates themselves, and
+/// mailboxes below constraints on mailboxes, all of which it refuses whatever they say.
 pub(super) fn ask(question: &Question<'_>, path: &Path<'_>) -> Result<(), Refusal> {
-    if path.len() < 2 || path[0].authority().is_some() {
+    if path.len() < 2 || path[0].authority().is_some() || judges_no_mailboxes(path) {
         return Ok(());
     }
     verdict(question, path).map_err(|error| {
@@ -25,6 +26,28 @@ pub(super) fn ask(question: &Question<'_>, path: &Path<'_>) -> Result<(), Refusa
             "TLS clients that use webpki will refuse it too.",
         )
     })
+}
+
+/// Whether the path has both mailboxes and constraints on them.
+pub(super) fn judges_no_mailboxes(path: &Path<'_>) -> bool {
+    let is_mailbox = |name: &AltName| matches!(name, AltName::Email(_));
+    let limits_mailboxes = |issuer: &&Certificate| {
+        issuer.name_constraints().is_ok_and(
+            |NameConstraints {
+                 permitted,
+                 excluded,
+             }| {
+                permitted
+                    .iter()
+                    .chain(&excluded)
+                    .any(|tree| matches!(tree, Subtree::Email(_)))
+            },
+        )
+    };
+    path.iter().any(limits_mailboxes)
+        && path
+            .iter()
+            .any(|certificate| certificate.alternative_names().iter().any(is_mailbox))
 }
 
 fn verdict(question: &Question<'_>, path: &Path<'_>) -> Result<(), Error> {

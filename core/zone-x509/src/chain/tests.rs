@@ -213,9 +213,24 @@ const ROWS: &[Row] = &[
         s.name = Some(AltName::Dns("x.y.b.example".into()))
     }),
     ("webpki", "CN=a.example", |s| {
-        // webpki refuses mailboxes below any constraint on mailboxes.
-        s.root = |d| permit(d, &tlv(0x81, "b.example"));
-        s.leaf = |d| d.put(NAMES, false, names(&["a.example", "a@b.example"]));
+        // webpki holds self-issued CAs to name constraints too; RFC 5280 does not.
+        s.root = |d| permit(d, &tlv(DNS, "example"));
+        s.middle = |d| {
+            d.subject = name("root");
+            d.put(NAMES, false, names(&["elsewhere.test"]));
+        };
+        s.leaf = |d| d.issuer = name("root");
+    }),
+    ("key", "CN=a.example", |s| s.leaf = |d| d.spki = short_rsa()),
+    ("ca", "", |s| {
+        s.middle = |d| d.subject = vec![0x30, 0];
+        s.leaf = |d| d.issuer = vec![0x30, 0];
+    }),
+    ("leaf", "CN=a.example", |s| {
+        s.leaf = |d| d.put(BASIC, true, sequence(&[&tlv(BOOLEAN, [0xff])]));
+    }),
+    ("extension", "CN=root", |s| {
+        s.root = |d| d.put(SUBTREES, true, sequence(&[]))
     }),
     ("revoked", "CN=a.example", |s| s.lists[1].1 = &[0x77, 0x41]),
     ("revoked", "CN=authority", |s| s.lists[0].1 = &[0x42]),
@@ -280,7 +295,7 @@ fn each_rule_refuses_what_breaks_it_and_names_the_certificate() {
     }
     let tried: BTreeSet<_> = ROWS.iter().map(|(rule, ..)| *rule).collect();
     // All but "effort", which has its own test below.
-    assert_eq!(tried.len(), 21, "{tried:?}");
+    assert_eq!(tried.len(), 23, "{tried:?}");
 }
 
 #[test]
@@ -352,6 +367,17 @@ fn names_of_each_kind_are_found() {
             .answer()
             .unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
     }
+}
+
+#[test]
+fn mailboxes_below_their_constraints_are_judged_here_alone() {
+    let mut scene = Scene::good();
+    scene.root = |draft| permit(draft, &tlv(0x81, "b.example"));
+    scene.leaf = |draft| draft.put(NAMES, false, names(&["a.example", "a@b.example"]));
+    let verified = scene.answer().unwrap();
+    assert!(verified.notes[0].contains("webpki refuse it"), "{verified}");
+    scene.leaf = |draft| draft.put(NAMES, false, names(&["a.example", "a@c.example"]));
+    assert_eq!(scene.answer().unwrap_err().rule, "name-constraints");
 }
 
 #[test]

@@ -67,6 +67,14 @@ pub(crate) fn points(uri: &str) -> Vec<u8> {
     sequence(&[&sequence(&[&full])])
 }
 
+/// RSA with a modulus of 1024 bits.
+pub(crate) fn short_rsa() -> Vec<u8> {
+    let modulus = tlv(INTEGER, [&[0][..], &[0xc1; 128]].concat());
+    let key = sequence(&[&modulus, &tlv(INTEGER, [1, 0, 1])]);
+    let algorithm = sequence(&[&oid("1.2.840.113549.1.1.1"), &[5, 0]]);
+    sequence(&[&algorithm, &tlv(0x03, [vec![0], key].concat())])
+}
+
 /// One extension.
 pub(crate) struct Extension {
     pub(crate) oid: &'static str,

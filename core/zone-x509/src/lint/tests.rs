@@ -366,14 +366,6 @@ fn dns_tree(domain: &str) -> Vec<u8> {
     sequence(&[&tlv(DNS, domain)])
 }
 
-/// RSA with a modulus of 1024 bits.
-fn short_rsa() -> Vec<u8> {
-    let modulus = tlv(INTEGER, [&[0][..], &[0xc1; 128]].concat());
-    let key = sequence(&[&modulus, &tlv(INTEGER, [1, 0, 1])]);
-    let algorithm = sequence(&[&oid("1.2.840.113549.1.1.1"), &[5, 0]]);
-    sequence(&[&algorithm, &tlv(0x03, [vec![0], key].concat())])
-}
-
 fn draft(kind: Kind, key: &PrivateKey, issuer: &Signer) -> Draft {
     match kind {
         Root => Draft::root(key),
