@@ -1,5 +1,6 @@
 //! A directory with a configuration, the store, and the audit trail.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -122,9 +123,15 @@ impl Place {
         Process::spawn(command)
     }
 
-    /// The program, with nothing of the caller's environment that it looks at.
+    /// The program under test, as a newcomer runs it here.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(zonehead());
+        self.program(zonehead())
+    }
+
+    /// A program with this directory as its home, and nothing of the caller's environment that
+    /// `zonehead` looks at.
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("VAULT_") || text.starts_with("ZONEHEAD_") {

@@ -167,7 +167,11 @@ async fn attack_3_a_flood_of_strangers_does_not_fill_the_audit_disk() {
         .lines()
         .filter(|line| line.contains("floodflood"))
         .count();
-    assert!(lines < 4_000 && lines >= 10, "{lines} of 4,000");
+    let most = usize::try_from(seconds * 100).unwrap();
+    assert!(
+        (10..=most).contains(&lines),
+        "{lines} of 4,000 in {seconds} s"
+    );
 }
 
 #[tokio::test]

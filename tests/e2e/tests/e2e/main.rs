@@ -3,11 +3,13 @@
 //! `cargo test -p zone-e2e` runs them. What they need beyond Rust is installed by
 //! `cargo xtask setup`; a program that is missing fails its test and is never passed over.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod attacks;
 mod canary;
 mod cli;
-mod dev;
 mod crash;
+mod dev;
 mod hvac;
 mod life;
 mod limits;

@@ -1,0 +1,190 @@
+//! The client commands against a head: what an operator types in the first hour.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use zone_e2e::{Head, Place, tool};
+
+/// Commands of one operator, whose home is the head's directory.
+struct Operator<'a> {
+    head: &'a Head,
+}
+
+impl Operator<'_> {
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.head.place.command();
+        command
+            .env("VAULT_ADDR", self.head.url())
+            .env("VAULT_CACERT", self.head.place.ca_file());
+        command.args(words);
+        command
+    }
+
+    /// Standard output of a command that succeeds.
+    #[track_caller]
+    fn does(&self, words: &[&str]) -> String {
+        tool::text(&mut self.command(words))
+    }
+
+    #[track_caller]
+    fn json(&self, words: &[&str]) -> Value {
+        let words = [words, &["-format=json"]].concat();
+        serde_json::from_str(&self.does(&words)).unwrap()
+    }
+
+    /// The exit code, and all that was said.
+    fn ends(&self, words: &[&str]) -> (Option<i32>, String) {
+        let output = tool::run(&mut self.command(words));
+        (output.status.code(), tool::said(&output))
+    }
+
+    /// A command with `input` on its standard input.
+    #[track_caller]
+    fn piped(&self, words: &[&str], input: &str) -> String {
+        let file = self.head.place.write("stdin", input);
+        let mut command = self.command(words);
+        tool::text(command.stdin(Stdio::from(std::fs::File::open(file).unwrap())))
+    }
+}
+
+#[tokio::test]
+async fn cli_from_init_to_a_verified_trail() {
+    let head = Place::new().start();
+    let operator = Operator { head: &head };
+    assert_eq!(operator.ends(&["status"]).0, Some(2), "sealed");
+    assert_eq!(operator.ends(&["operator", "init", "-status"]).0, Some(2));
+    let made = operator.json(&["operator", "init", "-key-shares=3", "-key-threshold=2"]);
+    let shares = made["unseal_keys_b64"].as_array().unwrap();
+    let root = made["root_token"].as_str().unwrap();
+    assert_eq!(shares.len(), 3);
+    let first = operator.json(&["operator", "unseal", shares[0].as_str().unwrap()]);
+    assert_eq!(
+        (&first["sealed"], &first["progress"]),
+        (&true.into(), &1.into())
+    );
+    operator.piped(&["unseal", "-"], shares[2].as_str().unwrap());
+    let status = operator.json(&["status"]);
+    assert_eq!(
+        (&status["sealed"], &status["initialized"]),
+        (&false.into(), &true.into())
+    );
+    assert_eq!(operator.ends(&["status"]).0, Some(0));
+    let nowhere = ["status", "-address=https://127.0.0.1:1"];
+    assert_eq!(operator.ends(&nowhere).0, Some(1));
+
+    let (code, said) = operator.ends(&["secrets", "list"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("permission denied") && said.contains("zonehead login"),
+        "{said}"
+    );
+    operator.piped(&["login", "-"], root);
+    let file = head.place.file(".zonehead/token");
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim(), root);
+    assert_eq!(
+        std::fs::metadata(&file).unwrap().permissions().mode() & 0o077,
+        0
+    );
+    secrets(&operator);
+    policies_and_tokens(&operator);
+    trail(&operator);
+
+    operator.does(&["operator", "rotate"]);
+    let term = operator.json(&["operator", "key-status"]);
+    assert!(term.to_string().contains("\"term\":2"), "{term}");
+    operator.does(&["operator", "seal"]);
+    assert_eq!(operator.ends(&["status"]).0, Some(2));
+}
+
+fn secrets(operator: &Operator<'_>) {
+    operator.does(&["secrets", "enable", "-path=secret", "kv-v2"]);
+    let password = operator.head.place.write("password", "from a file");
+    let from_file = format!("password=@{}", password.display());
+    operator.does(&["kv", "put", "secret/app/db", "user=app", &from_file]);
+    operator.piped(
+        &["kv", "patch", "-mount=secret", "app/db", "token=-"],
+        "from stdin",
+    );
+    let read = operator.json(&["kv", "get", "secret/app/db"]);
+    assert_eq!(read["data"]["data"]["password"], "from a file");
+    assert_eq!(read["data"]["data"]["token"], "from stdin");
+    assert_eq!(read["data"]["metadata"]["version"], 2);
+    let field = ["kv", "get", "-field=user", "-version=1", "secret/app/db"];
+    assert_eq!(operator.does(&field), "app");
+    assert_eq!(
+        operator.json(&["kv", "list", "secret/app"]),
+        serde_json::json!(["db"])
+    );
+    assert!(
+        operator
+            .does(&["read", "-format=yaml", "secret/data/app/db"])
+            .contains("user: app")
+    );
+    let (code, said) = operator.ends(&["kv", "put", "-cas=1", "secret/app/db", "a=b"]);
+    assert!(code == Some(2) && said.contains("check-and-set"), "{said}");
+    operator.does(&["kv", "delete", "secret/app/db"]);
+    assert_eq!(operator.ends(&["kv", "get", "secret/nothing"]).0, Some(2));
+    operator.does(&["kv", "undelete", "-versions=2", "secret/app/db"]);
+    operator.does(&["kv", "rollback", "-version=1", "secret/app/db"]);
+    assert_eq!(
+        operator.json(&["kv", "get", "secret/app/db"])["data"]["metadata"]["version"],
+        3
+    );
+    operator.does(&["kv", "metadata", "put", "-max-versions=5", "secret/app/db"]);
+    operator.does(&["kv", "destroy", "-versions=1", "secret/app/db"]);
+    let known = operator.json(&["kv", "metadata", "get", "secret/app/db"]);
+    assert_eq!(known["data"]["versions"]["1"]["destroyed"], true);
+    operator.does(&["kv", "metadata", "delete", "secret/app/db"]);
+    assert_eq!(operator.ends(&["kv", "list", "secret/app"]).0, Some(2));
+}
+
+fn policies_and_tokens(operator: &Operator<'_>) {
+    let rules = "path \"secret/data/app/*\" { capabilities = [\"read\"] }";
+    operator.piped(&["policy", "write", "app", "-"], rules);
+    assert_eq!(operator.does(&["policy", "read", "app"]).trim(), rules);
+    let made = operator.json(&["token", "create", "-policy=app", "-ttl=1h"]);
+    let token = made["auth"]["client_token"].as_str().unwrap();
+    let may = |path: &str| operator.does(&["token", "capabilities", token, path]);
+    assert_eq!(may("secret/data/app/x").trim(), "read");
+    assert_eq!(may("sys/mounts").trim(), "deny");
+    let mut as_app = operator.command(&["kv", "put", "secret/app/x", "a=b"]);
+    let said = tool::fail(as_app.env("VAULT_TOKEN", token));
+    assert!(said.contains("permission denied"), "{said}");
+    let own = operator.json(&["token", "lookup", token]);
+    let accessor = own["data"]["accessor"].as_str().unwrap();
+    operator.does(&["token", "revoke", "-accessor", accessor]);
+    assert_eq!(operator.ends(&["token", "lookup", token]).0, Some(2));
+    operator.does(&["policy", "delete", "app"]);
+    assert!(!operator.does(&["policy", "list"]).contains("app"));
+}
+
+fn trail(operator: &Operator<'_>) {
+    operator.does(&["kv", "put", "secret/found", "v=needle-in-the-trail"]);
+    let devices = operator.json(&["audit", "list", "-detailed"]);
+    let key = devices["file/"]["options"]["public_key"].as_str().unwrap();
+    let file = operator.head.place.audit_log();
+    let file = file.to_str().unwrap();
+    let hash = [
+        "write",
+        "-field=hash",
+        "sys/audit-hash/file",
+        "input=needle-in-the-trail",
+    ];
+    let found = operator.does(&["audit", "search", &operator.does(&hash), file]);
+    assert!(found.contains("secret/data/found"), "{found}");
+    let key = format!("-key={key}");
+    let said = operator.does(&["audit", "verify", &key, file]);
+    assert!(!said.is_empty());
+
+    let text = std::fs::read_to_string(file).unwrap();
+    let changed = text.replacen("secret/data/found", "secret/data/hidden", 1);
+    let line = 1 + text
+        .lines()
+        .position(|line| line.contains("secret/data/found"))
+        .unwrap();
+    let copy = operator.head.place.write("changed.log", changed);
+    let (code, said) = operator.ends(&["audit", "verify", &key, copy.to_str().unwrap()]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains(&format!("changed.log:{line}")), "{said}");
+}
