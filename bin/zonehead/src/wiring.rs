@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use zone_access::Access;
+use zone_access::{Access, MountKind};
 use zone_age::AgeRecipients;
 use zone_audit::Broker;
 use zone_barrier::Barrier;
@@ -51,19 +51,24 @@ pub(crate) async fn assemble(settings: &Settings) -> anyhow::Result<Head> {
     let reserved = ReservedNames::new(&settings.zone, &settings.head_names());
     let pki = PkiService::new(barrier.clone(), clock.clone(), random.clone(), reserved);
     let pki = Arc::new(pki);
+    let kv = Arc::new(KvService::new(barrier.clone(), random.clone()));
+    let resume = KvResume {
+        kv: kv.clone(),
+        access: access.clone(),
+    };
     let system = System::new(Parts {
-        barrier: barrier.clone(),
+        barrier,
         access,
         broker: Arc::new(Broker::new(clock.clone())),
         clock: clock.clone(),
         random: random.clone(),
         recipients: Arc::new(AgeRecipients),
         places: audit_places(settings),
-        listeners: vec![Arc::new(PkiSeal(pki.clone()))],
+        listeners: vec![Arc::new(PkiSeal(pki.clone())), Arc::new(resume)],
     });
     let zone = Zone {
         system,
-        kv: Arc::new(KvService::new(barrier, random.clone())),
+        kv,
         pki,
         random,
         metrics: zone_http::metrics::Metrics::default(),
@@ -127,4 +132,27 @@ impl SealListener for PkiSeal {
     fn closed(&self) {
         self.0.forget();
     }
+}
+
+/// Has KV finish removals that a crash interrupted.
+struct KvResume {
+    kv: Arc<KvService>,
+    access: Access,
+}
+
+impl SealListener for KvResume {
+    fn opened(&self) {
+        let (kv, access) = (self.kv.clone(), self.access.clone());
+        tokio::spawn(async move {
+            for mount in access.mounts().unwrap_or_default() {
+                if mount.kind == MountKind::Kv
+                    && let Err(error) = kv.resume(&mount).await
+                {
+                    tracing::warn!(%error, "removals that were interrupted wait for the next unseal");
+                }
+            }
+        });
+    }
+
+    fn closed(&self) {}
 }

@@ -27,8 +27,10 @@ use zone_audit::{Broker, ChainHead};
 use zone_barrier::Barrier;
 use zone_ports::{Clock, Random, Recipients};
 
-/// Told when the zone closes.
+/// Told when the zone opens and closes. Neither call may block.
 pub trait SealListener: Send + Sync {
+    /// The zone was unsealed: take up in the background what a crash or a seal interrupted.
+    fn opened(&self) {}
     /// The zone was sealed: drop every cached value.
     fn closed(&self);
 }

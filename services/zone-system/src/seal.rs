@@ -160,6 +160,9 @@ impl System {
         self.access.load().await?;
         self.start_devices().await?;
         self.open.store(true, Ordering::Release);
+        for listener in &self.listeners {
+            listener.opened();
+        }
         Ok(())
     }
 

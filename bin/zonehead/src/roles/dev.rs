@@ -9,19 +9,22 @@
 //! DIR/env            shell lines: address, token, CA
 //! ```
 
+mod shell;
 mod tour;
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zone_cli::client::{Address, Client, Settings as ClientSettings, roots_of_file};
 use zone_system::InitOptions;
 use zone_types::Secret;
 
+use self::shell::{quoted, shell_word};
 use crate::args::DevOptions;
 use crate::config::{LogFormat, LogLevel, Settings};
 use crate::identity::write_whole;
@@ -78,6 +81,18 @@ impl Place {
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         write_whole(&self.file(name), text.as_bytes(), 0o600)
     }
+
+    fn say_farewell(&self) {
+        let text = match self.temporary {
+            true => format!("The zone is gone, and {} with it.", self.path.display()),
+            false => {
+                let directory = shell_word(&self.path);
+                format!("Stopped. Resume with: zonehead dev --dir {directory}")
+            }
+        };
+        // Nobody may be there to read it any more.
+        let _ = writeln!(std::io::stdout(), "\n{text}");
+    }
 }
 
 impl Drop for Place {
@@ -101,6 +116,7 @@ pub(super) struct DevZone {
 /// Runs until it is interrupted.
 pub(crate) async fn run(options: DevOptions) -> anyhow::Result<()> {
     let listen = address_of(options.listen).await?;
+    let mut stop = StopSignals::catch()?;
     let place = Place::open(options.dir)?;
     Logging::start(LogLevel::Warn, LogFormat::Text)?;
     zone_host_linux::harden_process().context("hardening the process")?;
@@ -114,26 +130,18 @@ pub(crate) async fn run(options: DevOptions) -> anyhow::Result<()> {
         .context("no listener")?;
     let zone = head.zone.clone();
     let background = tokio::spawn(async move { zone.system.background().await });
+    let up = async {
+        start(&head, &serving, &place, address, options.no_tour).await?;
+        std::future::pending().await
+    };
     let stopped = tokio::select! {
-        stopped = stop_signal() => stopped,
-        started = start(&head, &serving, &place, address, options.no_tour) => {
-            match started {
-                Ok(()) => stop_signal().await,
-                Err(error) => Err(error),
-            }
-        }
+        () = stop.received() => Ok(()),
+        failed = up => failed,
     };
     serving.drain().await;
     background.abort();
     head.close().await;
-    if place.temporary {
-        println!("\nThe zone is gone, and {} with it.", place.path.display());
-    } else {
-        println!(
-            "\nStopped. Resume with: zonehead dev --dir {}",
-            place.path.display()
-        );
-    }
+    place.say_farewell();
     stopped
 }
 
@@ -155,22 +163,35 @@ async fn start(
         client: client(place, address, token)?,
     };
     furnish(&zone.client).await?;
-    greet(place, address);
+    greet(place, address)?;
     if !no_tour {
         tour::run(&zone).await?;
     }
-    println!("\nThe zone stays up at https://{address} until you press Ctrl-C.");
+    let up = format!("The zone stays up at https://{address} until you press Ctrl-C.");
+    writeln!(std::io::stdout(), "\n{up}")?;
     Ok(())
 }
 
-async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Ctrl-C and SIGTERM, caught from the first moment: a temporary directory is then removed.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The address that was asked for, which must be a loopback one; else the usual one, or a free
@@ -278,20 +299,24 @@ fn env_lines(place: &Place, address: SocketAddr, token: &Secret<String>) -> Stri
         ("VAULT_TOKEN", token.expose().clone()),
         ("VAULT_CACERT", ca),
     ] {
-        let quoted = value.replace('\'', "'\\''");
-        lines.push_str(&format!("export {name}='{quoted}'\n"));
+        lines.push_str(&format!("export {name}={}\n", quoted(&value)));
     }
     lines
 }
 
-fn greet(place: &Place, address: SocketAddr) {
-    println!("zonehead dev: a zone for trying, not for real secrets.");
-    println!("  address    https://{address}");
-    println!("  directory  {}", place.path.display());
-    println!(
-        "  use it     eval \"$(zonehead dev env --dir {})\"",
-        place.path.display()
-    );
+fn greet(place: &Place, address: SocketAddr) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let directory = shell_word(&place.path);
+    writeln!(
+        out,
+        "zonehead dev: a zone for trying, not for real secrets."
+    )?;
+    writeln!(out, "  address    https://{address}")?;
+    writeln!(out, "  directory  {}", place.path.display())?;
+    writeln!(
+        out,
+        "  use it     eval \"$(zonehead dev env --dir {directory})\""
+    )
 }
 
 /// `zonehead dev env`.

@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use self::screen::{Screen, shell_word};
+use self::screen::Screen;
 use self::services::Services;
 use super::DevZone;
+use super::shell::shell_word;
 
 /// The longest that one step may take.
 const LONGEST_STEP: Duration = Duration::from_secs(20);

@@ -7,8 +7,9 @@ use zone_cli::client::Client;
 use zone_crypto::sign::PublicKey;
 
 use super::super::DevZone;
+use super::super::shell::shell_word;
 use super::claim;
-use super::screen::{Screen, shell_word};
+use super::screen::Screen;
 
 /// What the trail must hold of the steps before, and what it must not.
 pub(super) struct Traces {

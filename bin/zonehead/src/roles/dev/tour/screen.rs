@@ -1,7 +1,6 @@
 //! What the tour prints: numbered steps, what was shown, commands. Colours only for a terminal.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 /// Where a step's lines go, as soon as they are true.
 pub(super) struct Screen {
@@ -71,16 +70,6 @@ impl Screen {
     }
 }
 
-/// A path as a POSIX shell takes it.
-pub(super) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,".contains(c);
-    match text.chars().all(plain) {
-        true => text,
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
@@ -116,14 +105,5 @@ mod tests {
         let expected = "\n1. First\n   ok  done\n       $ zonehead status\n\n2. Second\n";
         assert_eq!(printed(false), expected);
         assert!(printed(true).contains("\x1b[32mok\x1b[0m"));
-    }
-
-    #[test]
-    fn a_directory_with_a_space_stays_one_word() {
-        assert_eq!(shell_word(Path::new("/tmp/zone-1")), "/tmp/zone-1");
-        assert_eq!(
-            shell_word(Path::new("/tmp/my zone's")),
-            "'/tmp/my zone'\\''s'"
-        );
     }
 }

@@ -1,6 +1,7 @@
 //! The steps with the two services: certificates, mutual TLS, rotation, revocation.
 
 use rustls::AlertDescription;
+use rustls_pki_types::CertificateDer;
 use zone_cli::client::Client;
 
 use super::authority::{Authority, Identity, TTL, Trust};
@@ -53,24 +54,16 @@ impl<'a> Services<'a> {
     /// Each proves its name to the other; who cannot is refused.
     pub(super) async fn talk(&self, screen: &mut Screen) -> anyhow::Result<()> {
         screen.step("They talk mutual TLS")?;
-        let mut connection = self.caller(Some(&self.orders), LEDGER)?.connect().await?;
-        let answer = connection.ask("balance").await?;
-        claim(answer == ANSWER, || {
-            format!("the ledger answered {answer:?}")
-        })?;
-        claim(connection.leaf == *self.ledger.leaf(), || {
-            "that was another ledger".into()
+        let shown = self.call(&self.orders).await?;
+        claim(shown == *self.ledger.leaf(), || {
+            "that is another ledger".into()
         })?;
         screen.shown(&format!(
             "{ORDERS} asked {LEDGER}; each proved its name to the other"
         ))?;
-
-        let refusal = self.caller(None, LEDGER)?.refusal().await?;
-        claim(refusal == AlertDescription::CertificateRequired, || {
-            wrong_alert(refusal)
-        })?;
+        self.refuses(None, AlertDescription::CertificateRequired)
+            .await?;
         screen.shown("a caller without a certificate was refused")?;
-
         let elsewhere = self.caller(Some(&self.orders), BILLING)?.connect().await;
         let refused = elsewhere.err().is_some_and(|error| is_wrong_name(&error));
         claim(refused, || format!("{LEDGER} was not refused for its name"))?;
@@ -92,16 +85,12 @@ impl<'a> Services<'a> {
         traffic.reach(new.leaf(), REQUESTS).await?;
         let tally = traffic.stop().await;
         tally.no_failure()?;
-        let (before, after) = (tally.under(self.ledger.leaf()), tally.under(new.leaf()));
-        let leaf = self
-            .caller(Some(&self.orders), LEDGER)?
-            .connect()
-            .await?
-            .leaf;
-        claim(leaf == *new.leaf(), || {
+        let shown = self.call(&self.orders).await?;
+        claim(shown == *new.leaf(), || {
             "the old certificate is still shown".into()
         })?;
         show(screen, LEDGER, &new)?;
+        let (before, after) = (tally.under(self.ledger.leaf()), tally.under(new.leaf()));
         screen.shown(&format!(
             "{} requests by {CALLERS} callers: {before} under the old certificate, {after} under \
              the new one, {} failed",
@@ -116,36 +105,45 @@ impl<'a> Services<'a> {
     /// Revokes the certificate of orders; the id of the request that did it.
     pub(super) async fn revoke(&mut self, screen: &mut Screen) -> anyhow::Result<String> {
         screen.step(&format!("The certificate of {ORDERS} is revoked"))?;
-        let before = self
-            .caller(Some(&self.orders), LEDGER)?
-            .ask("balance")
-            .await?;
-        claim(before == ANSWER, || {
-            format!("the ledger answered {before:?}")
-        })?;
-        let request = self.authority.revoke(&self.orders.serial).await?;
+        let serial = &self.orders.serial;
+        self.call(&self.orders).await?;
+        let request = self.authority.revoke(serial).await?;
         self.trust = self.authority.trust().await?;
         self.server.reload(&self.ledger, &self.trust)?;
-        let refusal = self.caller(Some(&self.orders), LEDGER)?.refusal().await?;
-        claim(refusal == AlertDescription::CertificateRevoked, || {
-            wrong_alert(refusal)
-        })?;
-        screen.shown("the ledger read the CA's list again and refuses it: certificate revoked")?;
-        screen.command(&format!(
-            "zonehead write pki/revoke serial_number={}",
-            self.orders.serial
-        ))?;
-
+        let revoked = AlertDescription::CertificateRevoked;
+        self.refuses(Some(&self.orders), revoked).await?;
+        screen.shown("the ledger read the CA's list again and refused: certificate revoked")?;
+        screen.command(&format!("zonehead write pki/revoke serial_number={serial}"))?;
         let new = self.authority.issue(ORDERS).await?;
-        let again = self.caller(Some(&new), LEDGER)?.ask("balance").await?;
-        claim(again == ANSWER, || format!("the ledger answered {again:?}"))?;
+        self.call(&new).await?;
+        self.refuses(Some(&self.orders), revoked).await?;
         show(screen, ORDERS, &new)?;
-        screen.shown(&format!(
-            "with a new certificate {ORDERS} is answered again"
-        ))?;
+        screen.shown("with this one it is answered again; with the old one it is not")?;
         screen.command(&issuing(ORDERS))?;
         self.orders = new;
         Ok(request)
+    }
+
+    /// One request, which must be answered; the certificate that the ledger showed.
+    async fn call(&self, identity: &Identity) -> anyhow::Result<CertificateDer<'static>> {
+        let mut connection = self.caller(Some(identity), LEDGER)?.connect().await?;
+        let answer = connection.ask("balance").await?;
+        claim(answer == ANSWER, || {
+            format!("the ledger answered {answer:?}")
+        })?;
+        Ok(connection.leaf)
+    }
+
+    /// One request, which must be refused with this alert.
+    async fn refuses(
+        &self,
+        identity: Option<&Identity>,
+        alert: AlertDescription,
+    ) -> anyhow::Result<()> {
+        let refusal = self.caller(identity, LEDGER)?.refusal().await?;
+        claim(refusal == alert, || {
+            format!("refused for another reason: {refusal:?}")
+        })
     }
 
     fn caller(&self, identity: Option<&Identity>, name: &'static str) -> anyhow::Result<Orders> {
@@ -161,8 +159,4 @@ fn show(screen: &mut Screen, name: &str, identity: &Identity) -> std::io::Result
 
 fn issuing(name: &str) -> String {
     format!("zonehead write pki/issue/service common_name={name} ttl={TTL}")
-}
-
-fn wrong_alert(alert: AlertDescription) -> String {
-    format!("the ledger refused for another reason: {alert:?}")
 }
