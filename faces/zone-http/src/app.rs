@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -78,17 +80,27 @@ pub struct Outbound {
 impl Outbound {
     /// A JSON answer.
     pub fn json(status: u16, body: Vec<u8>) -> Self {
-        Self { status, content_type: "application/json", body, retry_after: None }
+        Self {
+            status,
+            content_type: "application/json",
+            body,
+            retry_after: None,
+        }
     }
 
     /// `{"errors":[…]}`.
     pub fn error(status: u16, text: &str) -> Self {
-        let body = serde_json::json!({ "errors": [text] }).to_string().into_bytes();
+        let body = serde_json::json!({ "errors": [text] })
+            .to_string()
+            .into_bytes();
         Self::json(status, body)
     }
 
     fn later(status: u16, text: &str) -> Self {
-        Self { retry_after: Some(1), ..Self::error(status, text) }
+        Self {
+            retry_after: Some(1),
+            ..Self::error(status, text)
+        }
     }
 }
 
@@ -132,7 +144,9 @@ impl App {
         };
         let held = match body::read(body, &self.bodies).await {
             Ok(held) => held,
-            Err(BodyFault::TooLarge) => return Outbound::error(413, "the body is larger than 32 MiB"),
+            Err(BodyFault::TooLarge) => {
+                return Outbound::error(413, "the body is larger than 32 MiB");
+            }
             Err(BodyFault::Busy) => return Outbound::later(503, "too many large bodies at once"),
             Err(BodyFault::Broken) => return Outbound::error(400, "the body ended early"),
         };
@@ -153,7 +167,9 @@ impl App {
             let _held = (slot, held);
             vault::serve(&zone, inbound).await
         });
-        served.await.unwrap_or_else(|_| Outbound::error(500, "internal error"))
+        served
+            .await
+            .unwrap_or_else(|_| Outbound::error(500, "internal error"))
     }
 
     fn judge_head(&self, parts: &http::request::Parts) -> Result<(), Outbound> {
@@ -163,11 +179,20 @@ impl App {
         }
         let headers = &parts.headers;
         if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-            return Err(Outbound::error(400, "Content-Length together with Transfer-Encoding"));
+            return Err(Outbound::error(
+                400,
+                "Content-Length together with Transfer-Encoding",
+            ));
         }
-        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let size: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum();
         if size > limits::HEAD {
-            return Err(Outbound::error(431, "the header fields are larger than 64 KiB"));
+            return Err(Outbound::error(
+                431,
+                "the header fields are larger than 64 KiB",
+            ));
         }
         if headers.get_all("x-vault-token").iter().count() > 1 {
             return Err(Outbound::error(400, "more than one X-Vault-Token"));
@@ -183,7 +208,8 @@ impl App {
     /// The client's address: the peer's, unless the peer is a trusted proxy; then the last
     /// address of `X-Forwarded-For` that is not a trusted proxy itself (attack 6).
     fn client(&self, headers: &HeaderMap, peer: &Peer) -> SocketAddr {
-        let trusted = |address: IpAddr| self.rules.trusted_proxies.contains(&address.to_canonical());
+        let trusted =
+            |address: IpAddr| self.rules.trusted_proxies.contains(&address.to_canonical());
         if !trusted(peer.remote.ip()) {
             return peer.remote;
         }
@@ -208,7 +234,11 @@ fn names_loopback(parts: &http::request::Parts) -> bool {
     let host = match parts.uri.authority() {
         Some(authority) => authority.host().to_owned(),
         None => {
-            let text = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+            let text = parts
+                .headers
+                .get(HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or("");
             match text.parse::<http::uri::Authority>() {
                 Ok(authority) => authority.host().to_owned(),
                 Err(_) => return false,
@@ -217,7 +247,9 @@ fn names_loopback(parts: &http::request::Parts) -> bool {
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || bare
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn token_of(headers: &HeaderMap) -> Option<Secret<String>> {
@@ -226,19 +258,29 @@ fn token_of(headers: &HeaderMap) -> Option<Secret<String>> {
         return Some(Secret::new(token));
     }
     let bearer = headers.get(AUTHORIZATION).and_then(text)?;
-    let token = bearer.strip_prefix("Bearer ").or_else(|| bearer.strip_prefix("bearer "))?;
+    let token = bearer
+        .strip_prefix("Bearer ")
+        .or_else(|| bearer.strip_prefix("bearer "))?;
     Some(Secret::new(token.trim().to_owned()))
 }
 
 fn respond(outbound: Outbound, head: bool, namespace: Option<HeaderValue>) -> Response<ReplyBody> {
     let length = outbound.body.len();
-    let body = if head { Bytes::new() } else { Bytes::from(outbound.body) };
+    let body = if head {
+        Bytes::new()
+    } else {
+        Bytes::from(outbound.body)
+    };
     let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(outbound.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(outbound.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if length > 0 {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(outbound.content_type));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(outbound.content_type),
+        );
         if head {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -266,7 +308,8 @@ impl StatusCounts {
 
     /// Answers so far whose status begins with `class`.
     pub fn of(&self, class: usize) -> u64 {
-        self.0.get(class).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.0
+            .get(class)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
     }
 }
-

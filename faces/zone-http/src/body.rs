@@ -37,16 +37,25 @@ pub(crate) enum BodyFault {
 /// of the head.
 pub(crate) async fn read(body: Incoming, memory: &Arc<Semaphore>) -> Result<Held, BodyFault> {
     if body.is_end_stream() {
-        return Ok(Held { bytes: Bytes::new(), _share: None });
+        return Ok(Held {
+            bytes: Bytes::new(),
+            _share: None,
+        });
     }
     let announced = body.size_hint().exact().unwrap_or(limits::BODY as u64);
     if announced > limits::BODY as u64 {
         return Err(BodyFault::TooLarge);
     }
     let kib = u32::try_from(announced.div_ceil(1024)).unwrap_or(u32::MAX);
-    let share = memory.clone().try_acquire_many_owned(kib).map_err(|_| BodyFault::Busy)?;
+    let share = memory
+        .clone()
+        .try_acquire_many_owned(kib)
+        .map_err(|_| BodyFault::Busy)?;
     match Limited::new(body, limits::BODY).collect().await {
-        Ok(whole) => Ok(Held { bytes: whole.to_bytes(), _share: Some(share) }),
+        Ok(whole) => Ok(Held {
+            bytes: whole.to_bytes(),
+            _share: Some(share),
+        }),
         Err(error) if error.is::<LengthLimitError>() => Err(BodyFault::TooLarge),
         Err(_) => Err(BodyFault::Broken),
     }

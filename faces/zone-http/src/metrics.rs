@@ -26,7 +26,10 @@ impl Metrics {
         out.push_str("# HELP zonehead_http_responses Answers by class of HTTP status.\n");
         for class in 1..=5 {
             let count = self.answers.of(class);
-            let _ = writeln!(out, "zonehead_http_responses_total{{class=\"{class}xx\"}} {count}");
+            let _ = writeln!(
+                out,
+                "zonehead_http_responses_total{{class=\"{class}xx\"}} {count}"
+            );
         }
         out.push_str("# TYPE zonehead_sealed gauge\n");
         out.push_str("# HELP zonehead_sealed 1 while the zone is sealed.\n");

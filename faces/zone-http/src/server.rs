@@ -32,7 +32,9 @@ pub async fn serve(
     let connections = Arc::new(Semaphore::new(limits::CONNECTIONS));
     let mut tasks = tokio::task::JoinSet::new();
     loop {
-        let Ok(slot) = connections.clone().acquire_owned().await else { break };
+        let Ok(slot) = connections.clone().acquire_owned().await else {
+            break;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopped(&mut stop) => break,
@@ -40,7 +42,11 @@ pub async fn serve(
         while tasks.try_join_next().is_some() {}
         match accepted {
             Ok((stream, remote)) => {
-                let connection = Connection { app: app.clone(), remote, stop: stop.clone() };
+                let connection = Connection {
+                    app: app.clone(),
+                    remote,
+                    stop: stop.clone(),
+                };
                 tasks.spawn(connection.run(stream, acceptor.clone(), slot));
             }
             Err(error) => {
@@ -80,7 +86,11 @@ impl Connection {
                 match handshake.await {
                     Ok(Ok(stream)) => {
                         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                        if h2 { self.http2(stream).await } else { self.http1(stream).await }
+                        if h2 {
+                            self.http2(stream).await
+                        } else {
+                            self.http1(stream).await
+                        }
                     }
                     Ok(Err(error)) => debug!(remote = %self.remote, %error, "TLS handshake failed"),
                     Err(_) => debug!(remote = %self.remote, "TLS handshake took too long"),
@@ -137,7 +147,12 @@ impl Connection {
     fn service(
         &self,
     ) -> impl Fn(Request<Incoming>) -> ServiceFuture + Clone + Send + 'static + use<> {
-        let (app, peer) = (self.app.clone(), Peer { remote: self.remote });
+        let (app, peer) = (
+            self.app.clone(),
+            Peer {
+                remote: self.remote,
+            },
+        );
         move |request| {
             let (app, peer) = (app.clone(), peer.clone());
             Box::pin(async move { Ok(app.answer(request, &peer).await) }) as ServiceFuture

@@ -26,7 +26,9 @@ impl ListenerCertificate {
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Arc<Self>, rustls::Error> {
-        Ok(Arc::new(Self(ArcSwap::from_pointee(certified(chain, key)?))))
+        Ok(Arc::new(Self(ArcSwap::from_pointee(certified(
+            chain, key,
+        )?))))
     }
 
     /// New handshakes see the new chain; open connections keep theirs.

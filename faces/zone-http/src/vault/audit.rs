@@ -13,9 +13,9 @@ use zone_audit::{
 };
 use zone_types::NamespaceId;
 
+use super::Asked;
 use super::envelope::Encoded;
 use super::exchange::{Auth, Fault, chain};
-use super::Asked;
 use crate::Zone;
 use crate::app::Inbound;
 
@@ -46,8 +46,13 @@ impl<'a> Trail<'a> {
     }
 
     /// Records the request. If that fails, the engine must not run.
-    pub(super) async fn request(&self, zone: &Zone, data: &Map<String, Value>) -> Result<(), Fault> {
-        self.record(zone, EntryKind::Request, Some(data), None, None).await
+    pub(super) async fn request(
+        &self,
+        zone: &Zone,
+        data: &Map<String, Value>,
+    ) -> Result<(), Fault> {
+        self.record(zone, EntryKind::Request, Some(data), None, None)
+            .await
     }
 
     /// Records the answer. If that fails, the client must not see it.
@@ -61,7 +66,14 @@ impl<'a> Trail<'a> {
             warnings: &answer.warnings,
             ..ResponsePart::default()
         };
-        self.record(zone, EntryKind::Response, None, Some(&response), answer.error.as_deref()).await
+        self.record(
+            zone,
+            EntryKind::Response,
+            None,
+            Some(&response),
+            answer.error.as_deref(),
+        )
+        .await
     }
 
     async fn record(
@@ -76,10 +88,20 @@ impl<'a> Trail<'a> {
         let request = RequestPart {
             mount: Some(mount_of(&self.mount)),
             clear_keys: &self.mount.config.audit_non_hmac_request_keys,
-            ..request_of(self.inbound, &self.mount.namespace, self.operation, data, &headers)
+            ..request_of(
+                self.inbound,
+                &self.mount.namespace,
+                self.operation,
+                data,
+                &headers,
+            )
         };
         let auth = self.token.as_ref().map(|token| AuthPart {
-            decision: Some(Decision { allowed: true, policies: &[], rule: self.rule.as_deref() }),
+            decision: Some(Decision {
+                allowed: true,
+                policies: &[],
+                rule: self.rule.as_deref(),
+            }),
             ..caller(self.inbound, token)
         });
         let entry = AuditEntry {
@@ -91,7 +113,11 @@ impl<'a> Trail<'a> {
             error,
             operator: self.operator,
         };
-        zone.system.broker().record(&entry).await.map_err(|error| unrecorded(&error))
+        zone.system
+            .broker()
+            .record(&entry)
+            .await
+            .map_err(|error| unrecorded(&error))
     }
 }
 
@@ -110,7 +136,11 @@ pub(super) async fn refusal(
     let data = known.map(|_| &asked.data);
     let request = request_of(inbound, &namespace, asked.operation, data, &headers);
     let auth = known.map(|token| AuthPart {
-        decision: Some(Decision { allowed: false, policies: &[], rule: None }),
+        decision: Some(Decision {
+            allowed: false,
+            policies: &[],
+            rule: None,
+        }),
         ..caller(inbound, token)
     });
     let entry = AuditEntry {
@@ -125,10 +155,14 @@ pub(super) async fn refusal(
     let broker = zone.system.broker();
     let recorded = match (&refusal.kind, known) {
         (RefusalKind::NoToken, None) if inbound.token.is_none() => {
-            broker.record_refusal("missing token", Some(inbound.client.ip()), &entry).await
+            broker
+                .record_refusal("missing token", Some(inbound.client.ip()), &entry)
+                .await
         }
         (RefusalKind::NoToken, None) => {
-            broker.record_refusal("bad token", Some(inbound.client.ip()), &entry).await
+            broker
+                .record_refusal("bad token", Some(inbound.client.ip()), &entry)
+                .await
         }
         _ => broker.record(&entry).await,
     };
@@ -165,14 +199,33 @@ fn request_of<'a>(
 }
 
 fn headers_of(inbound: &Inbound) -> Vec<Header<'_>> {
-    let agent = inbound.headers.get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let agent = inbound
+        .headers
+        .get(USER_AGENT)
+        .and_then(|value| value.to_str().ok());
     let short = agent.filter(|agent| agent.len() <= LONGEST_AGENT);
-    short.map(|value| Header { name: "user-agent", value, clear: true }).into_iter().collect()
+    short
+        .map(|value| Header {
+            name: "user-agent",
+            value,
+            clear: true,
+        })
+        .into_iter()
+        .collect()
 }
 
 fn mount_of(mount: &Mount) -> MountPart<'_> {
-    let class = if mount.path.as_str().starts_with("auth/") { "auth" } else { "secret" };
-    MountPart { path: mount.path.as_str(), kind: mount.kind.as_str(), class, accessor: &mount.accessor }
+    let class = if mount.path.as_str().starts_with("auth/") {
+        "auth"
+    } else {
+        "secret"
+    };
+    MountPart {
+        path: mount.path.as_str(),
+        kind: mount.kind.as_str(),
+        class,
+        accessor: &mount.accessor,
+    }
 }
 
 fn caller<'a>(inbound: &'a Inbound, token: &'a TokenEntry) -> AuthPart<'a> {

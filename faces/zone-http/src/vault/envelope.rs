@@ -67,7 +67,10 @@ pub(super) fn encode(id: &RequestId, path: &RequestPath, result: Result<Reply, F
         Ok(Reply::Gone(answer)) => enveloped(id, path, 404, answer),
         Err(fault) => {
             let error = Some(fault.errors.join("; "));
-            Encoded { error, ..plain(refuse(id, fault)) }
+            Encoded {
+                error,
+                ..plain(refuse(id, fault))
+            }
         }
     }
 }
@@ -89,7 +92,14 @@ pub(super) fn refuse(id: &RequestId, fault: Fault) -> Outbound {
 }
 
 fn plain(outbound: Outbound) -> Encoded {
-    Encoded { outbound, data: None, auth: None, error: None, new_token: None, warnings: Vec::new() }
+    Encoded {
+        outbound,
+        data: None,
+        auth: None,
+        error: None,
+        new_token: None,
+        warnings: Vec::new(),
+    }
 }
 
 fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) -> Encoded {
@@ -111,7 +121,10 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
     };
     let mut body = Vec::with_capacity(512);
     if serde_json::to_writer(&mut body, &envelope).is_err() {
-        return plain(refuse(id, Fault::internal("the envelope cannot be encoded")));
+        return plain(refuse(
+            id,
+            Fault::internal("the envelope cannot be encoded"),
+        ));
     }
     body.push(b'\n');
     let new_token = auth.filter(|auth| auth.is_new).map(|auth| auth.id.clone());
@@ -130,13 +143,23 @@ fn is_injected(path: &RequestPath) -> bool {
     let path = path.as_str();
     path.starts_with("sys/")
         && INJECTED.iter().any(|prefix| {
-            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
 }
 
 fn injected(data: &RawValue) -> Map<String, Value> {
     let mut map: Map<String, Value> = serde_json::from_str(data.get()).unwrap_or_default();
-    for own in ["request_id", "lease_id", "renewable", "lease_duration", "data", "wrap_info", "warnings", "auth"] {
+    for own in [
+        "request_id",
+        "lease_id",
+        "renewable",
+        "lease_duration",
+        "data",
+        "wrap_info",
+        "warnings",
+        "auth",
+    ] {
         map.remove(own);
     }
     map

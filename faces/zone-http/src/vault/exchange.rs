@@ -95,7 +95,10 @@ fn exposed<S: serde::Serializer>(
 impl Reply {
     /// 200 with `data`.
     pub fn data(data: &impl Serialize) -> Result<Self, Fault> {
-        Ok(Self::Data(Answer { data: Some(to_raw(data)?), ..Answer::default() }))
+        Ok(Self::Data(Answer {
+            data: Some(to_raw(data)?),
+            ..Answer::default()
+        }))
     }
 
     /// A list: 200 with `{"keys": […]}`, or Vault's 404 if there are none.
@@ -128,7 +131,12 @@ pub struct Fault {
 impl Fault {
     /// `status` with one error line.
     pub fn new(status: u16, error: impl Into<String>) -> Self {
-        Self { status, errors: vec![error.into()], warnings: Vec::new(), internal: None }
+        Self {
+            status,
+            errors: vec![error.into()],
+            warnings: Vec::new(),
+            internal: None,
+        }
     }
 
     /// 400: the client's mistake, said plainly, without the value.
@@ -138,7 +146,12 @@ impl Fault {
 
     /// 404 with an empty list: no value.
     pub fn not_found() -> Self {
-        Self { status: 404, errors: Vec::new(), warnings: Vec::new(), internal: None }
+        Self {
+            status: 404,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            internal: None,
+        }
     }
 
     /// 404: no such endpoint, in Vault's words.

@@ -49,7 +49,11 @@ impl<'a> Fields<'a> {
     pub fn number(&self, name: &str) -> Result<Option<i64>, Fault> {
         match self.text(name)?.as_deref() {
             None | Some("") => Ok(None),
-            Some(text) => text.trim().parse().map(Some).map_err(|_| wrong(name, "a whole number")),
+            Some(text) => text
+                .trim()
+                .parse()
+                .map(Some)
+                .map_err(|_| wrong(name, "a whole number")),
         }
     }
 
@@ -68,7 +72,10 @@ impl<'a> Fields<'a> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(
-                text.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect(),
+                text.split(',')
+                    .map(|part| part.trim().to_owned())
+                    .filter(|p| !p.is_empty())
+                    .collect(),
             )),
             Some(Value::Array(items)) => {
                 let text = |item: &Value| match item {
@@ -84,8 +91,13 @@ impl<'a> Fields<'a> {
 
     /// A list of whole numbers, or comma-separated text.
     pub fn numbers(&self, name: &str) -> Result<Option<Vec<i64>>, Fault> {
-        let Some(parts) = self.number_parts(name)? else { return Ok(None) };
-        let whole = |part: &String| part.parse().map_err(|_| wrong(name, "a list of whole numbers"));
+        let Some(parts) = self.number_parts(name)? else {
+            return Ok(None);
+        };
+        let whole = |part: &String| {
+            part.parse()
+                .map_err(|_| wrong(name, "a list of whole numbers"))
+        };
         parts.iter().map(whole).collect::<Result<_, _>>().map(Some)
     }
 
@@ -114,7 +126,12 @@ impl<'a> Fields<'a> {
                     Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
                     None => Err(wrong(name, "an object of texts")),
                 };
-                self.list(name)?.unwrap_or_default().into_iter().map(pair).collect::<Result<_, _>>().map(Some)
+                self.list(name)?
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(pair)
+                    .collect::<Result<_, _>>()
+                    .map(Some)
             }
         }
     }

@@ -33,6 +33,12 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
     if let Some(outbound) = sys_open::serve(zone, &inbound).await {
         return outbound;
     }
+    // Whoever asks for a wrapped answer must not get it in clear.
+    let wrap = inbound.headers.get("x-vault-wrap-ttl");
+    if wrap.is_some_and(|ttl| !matches!(ttl.as_bytes(), b"" | b"0" | b"0s")) {
+        let fault = Fault::bad_request("X-Vault-Wrap-TTL: response wrapping does not exist here");
+        return envelope::refuse(&inbound.id, fault);
+    }
     let (operation, data) = match read(&mut inbound) {
         Ok(read) => read,
         Err(fault) => return envelope::refuse(&inbound.id, fault),
@@ -56,7 +62,9 @@ struct Asked {
 /// The operation and the fields of a request.
 fn read(inbound: &mut Inbound) -> Result<(Operation, Map<String, Value>), Fault> {
     let query = query::parse(&inbound.query)?;
-    let lists = query.get("list").is_some_and(|value| value == "true" || value == "1");
+    let lists = query
+        .get("list")
+        .is_some_and(|value| value == "true" || value == "1");
     let operation = match inbound.method.as_str() {
         "GET" | "HEAD" if lists => Operation::List,
         "GET" | "HEAD" => Operation::Read,
@@ -83,10 +91,15 @@ fn read(inbound: &mut Inbound) -> Result<(Operation, Map<String, Value>), Fault>
 
 fn body_fields(inbound: &Inbound, operation: Operation) -> Result<Map<String, Value>, Fault> {
     let content_type = inbound.headers.get(http::header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let content_type = content_type
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or("").trim();
     if operation == Operation::Patch && essence != "application/merge-patch+json" {
-        return Err(Fault::new(415, "PATCH needs Content-Type application/merge-patch+json"));
+        return Err(Fault::new(
+            415,
+            "PATCH needs Content-Type application/merge-patch+json",
+        ));
     }
     let first = inbound.body.iter().find(|byte| !byte.is_ascii_whitespace());
     match first {
@@ -95,13 +108,18 @@ fn body_fields(inbound: &Inbound, operation: Operation) -> Result<Map<String, Va
             let text = std::str::from_utf8(&inbound.body)
                 .map_err(|_| Fault::bad_request("the form is not UTF-8"))?;
             // A value sent alone would be taken for a name, and names stand in the audit trail.
-            if text.split('&').any(|pair| !pair.is_empty() && !pair.contains('=')) {
+            if text
+                .split('&')
+                .any(|pair| !pair.is_empty() && !pair.contains('='))
+            {
                 return Err(Fault::bad_request("each field of a form needs a '='"));
             }
             query::parse(text)
         }
         Some(_) => json::parse_object(&inbound.body).map_err(|fault| match fault {
-            json::JsonFault::TooDeep | json::JsonFault::TooMany => Fault::new(413, fault.to_string()),
+            json::JsonFault::TooDeep | json::JsonFault::TooMany => {
+                Fault::new(413, fault.to_string())
+            }
             other => Fault::bad_request(other.to_string()),
         }),
     }
@@ -117,7 +135,10 @@ async fn permit(
     if asked.operation == Operation::Update && creates(zone, inbound).await {
         asked.operation = Operation::Create;
     }
-    let writes = !matches!(asked.operation, Operation::Read | Operation::List | Operation::Delete);
+    let writes = !matches!(
+        asked.operation,
+        Operation::Read | Operation::List | Operation::Delete
+    );
     let ask = Ask {
         token: inbound.token.as_ref(),
         path: &inbound.path,
@@ -152,7 +173,10 @@ async fn refused(zone: &Zone, inbound: &Inbound, asked: &Asked, refusal: Refusal
         RefusalKind::NoToken | RefusalKind::Denied => Fault::denied(),
         RefusalKind::NoMount => {
             let path = inbound.path.as_str();
-            Fault::new(404, format!("no handler for route \"{path}\". route entry not found."))
+            Fault::new(
+                404,
+                format!("no handler for route \"{path}\". route entry not found."),
+            )
         }
         RefusalKind::Failed(error) => {
             let mut fault = Fault::new(503, "storage is not available");
@@ -171,7 +195,12 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, asked: Asked) -> Ou
     if let Err(fault) = trail.request(zone, &asked.data).await {
         return envelope::refuse(&inbound.id, fault);
     }
-    let call = Call { permit, data: asked.data, client: inbound.client, token: inbound.token.clone() };
+    let call = Call {
+        permit,
+        data: asked.data,
+        client: inbound.client,
+        token: inbound.token.clone(),
+    };
     let result = dispatch(zone, call).await;
     let answer = envelope::encode(&inbound.id, &inbound.path, result);
     if inbound.path.as_str() == "sys/seal" && zone.system.is_sealed() {

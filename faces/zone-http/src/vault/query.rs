@@ -13,8 +13,13 @@ pub(super) fn parse(text: &str) -> Result<Map<String, Value>, Fault> {
             return Err(Fault::new(413, "too many fields"));
         }
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if map.insert(decode(name)?, Value::String(decode(value)?)).is_some() {
-            return Err(Fault::bad_request("the same field stands twice in the query string"));
+        if map
+            .insert(decode(name)?, Value::String(decode(value)?))
+            .is_some()
+        {
+            return Err(Fault::bad_request(
+                "the same field stands twice in the query string",
+            ));
         }
     }
     Ok(map)
@@ -28,7 +33,10 @@ fn decode(text: &str) -> Result<String, Fault> {
         match byte {
             b'+' => out.push(b' '),
             b'%' => {
-                let pair = [bytes.next().ok_or_else(malformed)?, bytes.next().ok_or_else(malformed)?];
+                let pair = [
+                    bytes.next().ok_or_else(malformed)?,
+                    bytes.next().ok_or_else(malformed)?,
+                ];
                 let mut value = [0];
                 hex::decode_to_slice(pair, &mut value).map_err(|_| malformed())?;
                 out.push(value[0]);

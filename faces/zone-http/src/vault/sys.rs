@@ -114,7 +114,10 @@ async fn audit(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault> {
                 let entry = json!({
                     "type": "file",
                     "description": device.description,
-                    "options": { "file_path": device.file_path },
+                    "options": {
+                        "file_path": device.file_path,
+                        "public_key": device.public_key,
+                    },
                     "local": false,
                     "path": path.clone(),
                 });
@@ -133,7 +136,9 @@ async fn audit(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault> {
             let file = options.get("file_path").or_else(|| options.get("path"));
             let file = file.ok_or_else(|| Fault::bad_request("missing options.file_path"))?;
             let description = fields.text("description")?.unwrap_or_default();
-            zone.system.enable_audit(&call.permit, name, file, &description).await?;
+            zone.system
+                .enable_audit(&call.permit, name, file, &description)
+                .await?;
             Ok(Reply::NoContent)
         }
         (Operation::Delete, name) if !name.is_empty() => {
@@ -172,7 +177,11 @@ async fn capabilities(zone: &Zone, call: Call, head: &str) -> Result<Reply, Faul
             let token = zone_types::Secret::new(fields.required("token")?);
             access.token(token.expose()).await?
         }
-        "capabilities-accessor" => access.token_by_accessor(&fields.required("accessor")?).await?,
+        "capabilities-accessor" => {
+            access
+                .token_by_accessor(&fields.required("accessor")?)
+                .await?
+        }
         _ => call.permit.token().cloned(),
     };
     let entry = entry.ok_or_else(|| Fault::bad_request("invalid token"))?;
@@ -184,10 +193,16 @@ async fn capabilities(zone: &Zone, call: Call, head: &str) -> Result<Reply, Faul
         }
         data.insert(path.clone(), json!(granted));
     }
-    Ok(Reply::Data(Answer { data: Some(to_raw(&data)?), ..Answer::default() }))
+    Ok(Reply::Data(Answer {
+        data: Some(to_raw(&data)?),
+        ..Answer::default()
+    }))
 }
 
 /// Whether the call writes (`sys/` endpoints know no difference between create and update).
 pub(super) fn writes(call: &Call) -> bool {
-    matches!(call.permit.operation(), Operation::Update | Operation::Create)
+    matches!(
+        call.permit.operation(),
+        Operation::Update | Operation::Create
+    )
 }

@@ -59,11 +59,17 @@ async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
             MountKind::Kv
         }
         "pki" => MountKind::Pki,
-        _ => return Err(Fault::bad_request("field 'type': there is no such engine; kv, kv-v2 and pki exist")),
+        _ => {
+            return Err(Fault::bad_request(
+                "field 'type': there is no such engine; kv, kv-v2 and pki exist",
+            ));
+        }
     };
     for flag in ["local", "seal_wrap", "external_entropy_access"] {
         if fields.flag(flag)?.unwrap_or(false) {
-            return Err(Fault::bad_request(format!("field '{flag}' is not supported")));
+            return Err(Fault::bad_request(format!(
+                "field '{flag}' is not supported"
+            )));
         }
     }
     let mut new = NewMount {
@@ -74,7 +80,10 @@ async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     if let Some(config) = fields.object("config")? {
         configure(&mut new, config)?;
     }
-    zone.system.access().enable(&call.permit, kind, path, new).await?;
+    zone.system
+        .access()
+        .enable(&call.permit, kind, path, new)
+        .await?;
     Ok(Reply::NoContent)
 }
 
@@ -104,7 +113,10 @@ async fn tune(zone: &Zone, call: Call, path: &str) -> Result<Reply, Fault> {
     {
         return Err(Fault::bad_request("a KV mount cannot go back to version 1"));
     }
-    zone.system.access().tune(&call.permit, path, |slot| *slot = new).await?;
+    zone.system
+        .access()
+        .tune(&call.permit, path, |slot| *slot = new)
+        .await?;
     Ok(Reply::NoContent)
 }
 
@@ -122,7 +134,11 @@ fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault
     match fields.text("listing_visibility")?.as_deref() {
         None => {}
         Some(word @ ("" | "hidden" | "unauth")) => new.config.listing_visibility = word.into(),
-        Some(_) => return Err(Fault::bad_request("field 'listing_visibility': expected hidden or unauth")),
+        Some(_) => {
+            return Err(Fault::bad_request(
+                "field 'listing_visibility': expected hidden or unauth",
+            ));
+        }
     }
     if let Some(keys) = fields.list("audit_non_hmac_request_keys")? {
         new.config.audit_non_hmac_request_keys = keys;
@@ -137,7 +153,9 @@ fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault
 /// a caller who may do something below it; an unknown mount gets the same 403, so that nobody can
 /// find mounts by asking.
 pub(super) async fn internal(zone: &Zone, call: Call, tail: &str) -> Result<Reply, Fault> {
-    let Some(path) = tail.strip_prefix("ui/mounts") else { return Err(Fault::unsupported_path()) };
+    let Some(path) = tail.strip_prefix("ui/mounts") else {
+        return Err(Fault::unsupported_path());
+    };
     if call.permit.operation() != Operation::Read {
         return Err(Fault::unsupported_operation());
     }
@@ -145,7 +163,9 @@ pub(super) async fn internal(zone: &Zone, call: Call, tail: &str) -> Result<Repl
     let path = path.trim_start_matches('/');
     if !path.is_empty() {
         let whole = format!("{}/", path.trim_end_matches('/'));
-        let mount = access.mount_of(&whole)?.filter(|mount| access.sees(&call.permit, mount));
+        let mount = access
+            .mount_of(&whole)?
+            .filter(|mount| access.sees(&call.permit, mount));
         let mount = mount.ok_or_else(|| {
             Fault::new(403, "preflight capability check returned 403, please ensure client's policies grant access to path")
         })?;
@@ -169,7 +189,11 @@ pub(super) async fn internal(zone: &Zone, call: Call, tail: &str) -> Result<Repl
 
 fn at(zone: &Zone, path: &str) -> Result<std::sync::Arc<Mount>, Fault> {
     let whole = format!("{path}/");
-    let found = zone.system.access().mount_of(&whole)?.filter(|mount| mount.path.as_str() == whole);
+    let found = zone
+        .system
+        .access()
+        .mount_of(&whole)?
+        .filter(|mount| mount.path.as_str() == whole);
     found.ok_or_else(|| Fault::bad_request("No secret engine mount at that path"))
 }
 
@@ -183,7 +207,11 @@ fn shown_config(mount: &Mount) -> Value {
 }
 
 fn options(mount: &Mount) -> Value {
-    if mount.options.is_empty() { Value::Null } else { json!(mount.options) }
+    if mount.options.is_empty() {
+        Value::Null
+    } else {
+        json!(mount.options)
+    }
 }
 
 fn describe(mount: &Mount) -> Value {

@@ -12,12 +12,19 @@ use crate::Zone;
 use crate::app::{Inbound, Outbound};
 
 /// The golden list: these endpoints and no others are served before a token is looked at.
-pub const OPEN_SYS: [&str; 5] =
-    ["sys/health", "sys/seal-status", "sys/init", "sys/unseal", "sys/leader"];
+pub const OPEN_SYS: [&str; 5] = [
+    "sys/health",
+    "sys/seal-status",
+    "sys/init",
+    "sys/unseal",
+    "sys/leader",
+];
 
 /// Answers an endpoint of [`OPEN_SYS`]; `None` for every other path.
 pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
-    let path = OPEN_SYS.into_iter().find(|path| *path == inbound.path.as_str())?;
+    let path = OPEN_SYS
+        .into_iter()
+        .find(|path| *path == inbound.path.as_str())?;
     let read = inbound.method == Method::GET || inbound.method == Method::HEAD;
     let result = match path {
         "sys/health" if read => health(zone, inbound).await,
@@ -47,13 +54,22 @@ async fn health(zone: &Zone, inbound: &Inbound) -> Plain {
     };
     // Each of these parameters is judged, also the ones that this answer does not use.
     let mut code = usual;
-    for parameter in
-        ["activecode", "standbycode", "sealedcode", "uninitcode", "drsecondarycode", "performancestandbycode"]
-    {
+    for parameter in [
+        "activecode",
+        "standbycode",
+        "sealedcode",
+        "uninitcode",
+        "drsecondarycode",
+        "performancestandbycode",
+    ] {
         if let Some(value) = fields.number(parameter)? {
-            let value = u16::try_from(value).ok().filter(|value| (200..600).contains(value));
+            let value = u16::try_from(value)
+                .ok()
+                .filter(|value| (200..600).contains(value));
             let value = value.ok_or_else(|| {
-                Fault::bad_request(format!("field '{parameter}': expected a status from 200 to 599"))
+                Fault::bad_request(format!(
+                    "field '{parameter}': expected a status from 200 to 599"
+                ))
             })?;
             if parameter == name {
                 code = value;
@@ -134,13 +150,17 @@ async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
             Some(_) => false,
         };
         if !empty {
-            let text = format!("field '{name}': PGP is not supported; give age_recipients (age1…) instead");
+            let text = format!(
+                "field '{name}': PGP is not supported; give age_recipients (age1…) instead"
+            );
             return Err(Fault::bad_request(text));
         }
     }
     for name in ["recovery_shares", "recovery_threshold", "stored_shares"] {
         if fields.number(name)?.unwrap_or(0) != 0 {
-            return Err(Fault::bad_request(format!("field '{name}': only a Shamir seal exists")));
+            return Err(Fault::bad_request(format!(
+                "field '{name}': only a Shamir seal exists"
+            )));
         }
     }
     let number = |name, usual: u8| -> Result<u8, Fault> {
@@ -172,17 +192,24 @@ async fn unseal(zone: &Zone, inbound: &Inbound) -> Plain {
     let data = fields_of(inbound)?;
     let fields = Fields(&data);
     if fields.flag("migrate")?.unwrap_or(false) {
-        return Err(Fault::bad_request("field 'migrate': there is no seal to migrate to"));
+        return Err(Fault::bad_request(
+            "field 'migrate': there is no seal to migrate to",
+        ));
     }
     let client = inbound.client.ip().to_string();
     if fields.flag("reset")?.unwrap_or(false) {
         let nonce = fields.text("nonce")?;
-        zone.system.unseal_reset(&client, nonce.as_deref()).await.map_err(fault)?;
+        zone.system
+            .unseal_reset(&client, nonce.as_deref())
+            .await
+            .map_err(fault)?;
         return seal_status(zone, inbound).await;
     }
     let key = zone_types::Secret::new(fields.text("key")?.unwrap_or_default());
     if key.expose().is_empty() {
-        return Err(Fault::bad_request("'key' must be specified in request body as JSON, or 'reset' set to true"));
+        return Err(Fault::bad_request(
+            "'key' must be specified in request body as JSON, or 'reset' set to true",
+        ));
     }
     zone.system.unseal(&key, &client).await.map_err(fault)?;
     seal_status(zone, inbound).await

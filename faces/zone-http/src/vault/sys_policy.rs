@@ -21,7 +21,10 @@ pub(super) async fn handle(zone: &Zone, call: Call, rest: &str) -> Result<Reply,
         (Operation::Read, "") if legacy => list(zone, &call, legacy).await,
         (Operation::Read, name) if !name.is_empty() => read(zone, &call, name, legacy).await,
         (Operation::Delete, name) if !name.is_empty() => {
-            zone.system.access().delete_policy(&call.permit, name).await?;
+            zone.system
+                .access()
+                .delete_policy(&call.permit, name)
+                .await?;
             Ok(Reply::NoContent)
         }
         (_, name) if writes(&call) && !name.is_empty() => write(zone, &call, name).await,
@@ -41,7 +44,9 @@ async fn read(zone: &Zone, call: &Call, name: &str, legacy: bool) -> Result<Repl
     let policy = zone.system.access().policy(&call.permit, name).await?;
     let policy = policy.ok_or_else(Fault::not_found)?;
     match legacy {
-        true => Reply::data(&json!({ "name": policy.name, "rules": policy.text, "policy": policy.text })),
+        true => Reply::data(
+            &json!({ "name": policy.name, "rules": policy.text, "policy": policy.text }),
+        ),
         false => Reply::data(&json!({ "name": policy.name, "policy": policy.text })),
     }
 }
@@ -49,19 +54,27 @@ async fn read(zone: &Zone, call: &Call, name: &str, legacy: bool) -> Result<Repl
 /// The policy is text, or base64 of it, or (as hvac sends it) a JSON object.
 async fn write(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fault> {
     let fields = Fields(&call.data);
-    let given = ["policy", "rules"].into_iter().find(|field| call.data.contains_key(*field));
-    let field = given.ok_or_else(|| Fault::bad_request("'policy' parameter not supplied or empty"))?;
+    let given = ["policy", "rules"]
+        .into_iter()
+        .find(|field| call.data.contains_key(*field));
+    let field =
+        given.ok_or_else(|| Fault::bad_request("'policy' parameter not supplied or empty"))?;
     let text = match call.data.get(field) {
         Some(object @ serde_json::Value::Object(_)) => object.to_string(),
         _ => fields.required(field)?,
     };
     let text = decoded(&text).unwrap_or(text);
-    zone.system.access().write_policy(&call.permit, name, &text).await?;
+    zone.system
+        .access()
+        .write_policy(&call.permit, name, &text)
+        .await?;
     Ok(Reply::NoContent)
 }
 
 fn decoded(text: &str) -> Option<String> {
     use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text.trim())
+        .ok()?;
     String::from_utf8(bytes).ok()
 }

@@ -47,7 +47,7 @@ pub(super) async fn handle(zone: &Zone, call: Call) -> Result<Reply, Fault> {
         ("revoke-self", _) if writes(&call) => {
             let entry = own(&call)?;
             revoke(zone, &entry).await
-        },
+        }
         ("revoke", _) if writes(&call) => revoke(zone, &named(zone, &call).await?.1).await,
         ("revoke-accessor", _) if writes(&call) => {
             revoke(zone, &*by_accessor(zone, &call).await?).await
@@ -85,18 +85,32 @@ async fn create(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     let fields = Fields(&call.data);
     let kind = fields.text("type")?.unwrap_or_default();
     if !matches!(kind.as_str(), "" | "service" | "default-service") {
-        return Err(Fault::bad_request("field 'type': only service tokens exist"));
+        return Err(Fault::bad_request(
+            "field 'type': only service tokens exist",
+        ));
     }
-    if fields.text("entity_alias")?.is_some_and(|alias| !alias.is_empty()) {
-        return Err(Fault::bad_request("field 'entity_alias': needs a token role, which does not exist"));
+    if fields
+        .text("entity_alias")?
+        .is_some_and(|alias| !alias.is_empty())
+    {
+        return Err(Fault::bad_request(
+            "field 'entity_alias': needs a token role, which does not exist",
+        ));
     }
     let seconds = |name| -> Result<u64, Fault> {
         Ok(fields.duration(name)?.map_or(0, |span| span.as_secs()))
     };
-    let lease = if call.data.contains_key("ttl") { seconds("ttl")? } else { seconds("lease")? };
+    let lease = if call.data.contains_key("ttl") {
+        seconds("ttl")?
+    } else {
+        seconds("lease")?
+    };
     let uses = fields.number("num_uses")?.unwrap_or(0);
     let ask = CreateToken {
-        id: fields.text("id")?.filter(|id| !id.is_empty()).map(Secret::new),
+        id: fields
+            .text("id")?
+            .filter(|id| !id.is_empty())
+            .map(Secret::new),
         policies: fields.list("policies")?.unwrap_or_default(),
         meta: fields.text_map("meta")?.or(fields.text_map("metadata")?),
         no_parent: fields.flag("no_parent")?.unwrap_or(false),
@@ -112,7 +126,10 @@ async fn create(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     };
     let created = zone.system.access().create_token(&call.permit, ask).await?;
     let auth = auth_block(&created.entry, created.text, call.permit.now(), true);
-    Ok(Reply::Data(Answer { auth: Some(auth), ..Answer::default() }))
+    Ok(Reply::Data(Answer {
+        auth: Some(auth),
+        ..Answer::default()
+    }))
 }
 
 /// The token of the request itself. A last use counts: the token is in the permit although its
@@ -145,10 +162,19 @@ async fn renew(
     entry: &TokenEntry,
     text: Option<Secret<String>>,
 ) -> Result<Reply, Fault> {
-    let increment = Fields(&call.data).duration("increment")?.map_or(0, |span| span.as_secs());
-    let renewed = zone.system.access().renew_token(&call.permit, entry, increment).await?;
+    let increment = Fields(&call.data)
+        .duration("increment")?
+        .map_or(0, |span| span.as_secs());
+    let renewed = zone
+        .system
+        .access()
+        .renew_token(&call.permit, entry, increment)
+        .await?;
     let auth = auth_block(&renewed, text.unwrap_or_default(), call.permit.now(), false);
-    Ok(Reply::Data(Answer { auth: Some(auth), ..Answer::default() }))
+    Ok(Reply::Data(Answer {
+        auth: Some(auth),
+        ..Answer::default()
+    }))
 }
 
 async fn revoke(zone: &Zone, entry: &TokenEntry) -> Result<Reply, Fault> {

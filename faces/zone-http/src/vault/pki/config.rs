@@ -109,7 +109,9 @@ fn crl(config: &CrlConfig) -> Result<Reply, Fault> {
     // Vault gives back the text that was written, such as 72h; Go's notation would be 72h0m0s.
     let span = |secs| {
         let text = format_go(std::time::Duration::from_secs(secs));
-        let minutes = text.strip_suffix("m0s").map(|minutes| format!("{minutes}m"));
+        let minutes = text
+            .strip_suffix("m0s")
+            .map(|minutes| format!("{minutes}m"));
         let text = minutes.unwrap_or(text);
         let hours = text.strip_suffix("h0m").map(|hours| format!("{hours}h"));
         hours.unwrap_or(text)
