@@ -10,6 +10,8 @@
 //! ```
 
 mod shell;
+#[cfg(test)]
+mod tests;
 mod tour;
 
 use std::io::Write;
@@ -152,17 +154,7 @@ async fn start(
     address: SocketAddr,
     no_tour: bool,
 ) -> anyhow::Result<()> {
-    open(head, place).await?;
-    let ca = std::fs::read_to_string(serving.ca().file())?;
-    write_whole(&place.file("ca.pem"), ca.as_bytes(), 0o644)?;
-    let token = place.read("token")?;
-    place.write("env", &env_lines(place, address, &token))?;
-    let zone = DevZone {
-        directory: place.path.clone(),
-        address,
-        client: client(place, address, token)?,
-    };
-    furnish(&zone.client).await?;
+    let zone = prepare(head, serving, place, address).await?;
     greet(place, address)?;
     if !no_tour {
         tour::run(&zone).await?;
@@ -170,6 +162,27 @@ async fn start(
     let up = format!("The zone stays up at https://{address} until you press Ctrl-C.");
     writeln!(std::io::stdout(), "\n{up}")?;
     Ok(())
+}
+
+/// Unseals the zone, writes the files for clients, mounts the engines.
+async fn prepare(
+    head: &Head,
+    serving: &Serving,
+    place: &Place,
+    address: SocketAddr,
+) -> anyhow::Result<DevZone> {
+    open(head, place).await?;
+    let ca = std::fs::read_to_string(serving.ca().file())?;
+    write_whole(&place.file("ca.pem"), ca.as_bytes(), 0o644)?;
+    let token = place.read("token")?;
+    place.write("env", &env_lines(place, address, &token))?;
+    let client = client(place, address, token)?;
+    furnish(&client).await?;
+    Ok(DevZone {
+        directory: place.path.clone(),
+        address,
+        client,
+    })
 }
 
 /// Ctrl-C and SIGTERM, caught from the first moment: a temporary directory is then removed.

@@ -12,6 +12,8 @@ mod orders;
 mod screen;
 mod secret;
 mod services;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::future::Future;
@@ -33,8 +35,10 @@ const LONGEST_STEP: Duration = Duration::from_secs(20);
 ///
 /// A step failed, or what it claims is not so.
 pub(super) async fn run(zone: &DevZone) -> anyhow::Result<()> {
-    let mut screen = Screen::of_process();
-    let screen = &mut screen;
+    give(zone, &mut Screen::of_process()).await
+}
+
+async fn give(zone: &DevZone, screen: &mut Screen) -> anyhow::Result<()> {
     screen.heading("The tour: what a zone does for its services.")?;
     let client = &zone.client;
     let start = Services::start(client, screen);

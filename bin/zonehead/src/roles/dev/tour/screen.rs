@@ -19,7 +19,7 @@ impl Screen {
         )
     }
 
-    fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
+    pub(super) fn new(out: Box<dyn Write + Send>, colour: bool) -> Self {
         Self {
             out,
             colour,
