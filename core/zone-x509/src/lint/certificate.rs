@@ -1,9 +1,8 @@
 //! Rules about the fields of a certificate.
 
-use std::collections::HashSet;
-
 use zone_crypto::sign::{Hash, PublicKey, SignatureScheme};
 
+use super::extensions::is_unique;
 use super::view::{Holds, View};
 use super::{Profile, Rule, names, rule};
 use crate::{KeyUsage, asn1};
@@ -148,10 +147,7 @@ pub(super) const RULES: &[Rule<Holds>] = &[
         "extensions-unique",
         "RFC 5280 section 4.2",
         "no extension occurs twice",
-        |v| {
-            let mut seen = HashSet::new();
-            v.all().iter().all(|extension| seen.insert(extension.oid))
-        },
+        |v| is_unique(v.all().iter().map(|extension| extension.oid)),
     ),
 ];
 

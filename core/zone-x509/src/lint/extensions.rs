@@ -1,7 +1,5 @@
 //! Rules about the extensions of a certificate.
 
-use std::collections::HashSet;
-
 use x509_cert::ext::pkix as ext;
 
 use super::certificate::{KeyKind, key_kind};
@@ -114,7 +112,7 @@ pub(super) const RULES: &[Rule<Holds>] = &[
             v.known
                 .purposes
                 .as_ref()
-                .is_none_or(|list| !list.is_empty() && is_unique(list))
+                .is_none_or(|list| !list.is_empty() && is_unique(list.iter()))
         },
     ),
     rule(
@@ -202,26 +200,25 @@ pub(super) const RULES: &[Rule<Holds>] = &[
         "names-wildcard",
         "RFC 9525 section 6.3, BR section 7.1.4.2",
         "a wildcard is the whole first label of a host name, and no other",
-        |v| v.known.names.iter().flatten().all(names::wildcard_is_right),
+        |v| v.alternative_names().all(names::wildcard_is_right),
     ),
     rule(
         "names-form",
         "RFC 5280 section 4.2.1.6",
         "each alternative name is a host name, mailbox, absolute URI or address in its form",
-        |v| v.known.names.iter().flatten().all(names::is_valid),
+        |v| {
+            v.known
+                .names
+                .iter()
+                .flatten()
+                .all(|name| name.as_ref().is_some_and(names::is_valid))
+        },
     ),
     rule(
         "names-unique",
         "RFC 5280 section 4.2.1.6",
         "no alternative name occurs twice",
-        |v| {
-            let names = v.known.names.as_deref().unwrap_or_default();
-            let mut seen = HashSet::new();
-            names
-                .iter()
-                .filter_map(crate::AltName::from_general_name)
-                .all(|n| seen.insert(n))
-        },
+        |v| is_unique(v.alternative_names()),
     ),
     rule(
         "names-within-issuer",
@@ -267,7 +264,7 @@ pub(super) const RULES: &[Rule<Holds>] = &[
             v.known.policies.as_ref().is_none_or(|policies| {
                 let list: Vec<Oid> = policies.0.iter().map(|p| p.policy_identifier).collect();
                 !list.is_empty()
-                    && is_unique(&list)
+                    && is_unique(list.iter())
                     && policies
                         .0
                         .iter()
@@ -328,9 +325,10 @@ const CA_ISSUERS: Oid = Oid::new_unwrap("1.3.6.1.5.5.7.48.2");
 const ENCIPHER_ONLY: &str = "EncipherOnly";
 const DECIPHER_ONLY: &str = "DecipherOnly";
 
-fn is_unique(list: &[Oid]) -> bool {
-    let mut seen = HashSet::new();
-    list.iter().all(|oid| seen.insert(*oid))
+pub(super) fn is_unique<T: Ord>(list: impl Iterator<Item = T>) -> bool {
+    let mut list: Vec<T> = list.collect();
+    list.sort_unstable();
+    list.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 fn key_usage_fits(view: &View<'_>) -> bool {
@@ -420,12 +418,9 @@ fn names_within_issuer(view: &View<'_>) -> bool {
     let Some(issuer) = view.profile.issuer() else {
         return true;
     };
-    issuer.name_constraints().is_ok_and(|constraints| {
-        let names = view.known.names.iter().flatten();
-        names
-            .filter_map(crate::AltName::from_general_name)
-            .all(|name| constraints.allow(&name))
-    })
+    issuer
+        .name_constraints()
+        .is_ok_and(|constraints| view.alternative_names().all(|name| constraints.allow(name)))
 }
 
 fn subtrees<'v>(

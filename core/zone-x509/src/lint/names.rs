@@ -49,24 +49,23 @@ pub(super) fn is_plain(attribute: &AttributeTypeAndValue) -> bool {
     names::text_of(&attribute.value).is_some_and(|text| is_plain_text(text.trim_matches(' ')))
 }
 
-/// Whether an alternative name is of a kind that is issued and well-formed.
-pub(super) fn is_valid(name: &GeneralName) -> bool {
-    match AltName::from_general_name(name) {
-        Some(AltName::Dns(host)) => is_dns_name(host.strip_prefix("*.").unwrap_or(&host)),
-        Some(AltName::Email(mailbox)) => is_email(&mailbox),
-        Some(AltName::Uri(uri)) => is_uri(&uri),
-        Some(AltName::Ip(_)) => true,
-        Some(AltName::Other { value, .. }) => !value.is_empty(),
-        None => false,
+/// Whether an alternative name is well-formed.
+pub(super) fn is_valid(name: &AltName) -> bool {
+    match name {
+        AltName::Dns(host) => is_dns_name(host.strip_prefix("*.").unwrap_or(host)),
+        AltName::Email(mailbox) => is_email(mailbox),
+        AltName::Uri(uri) => is_uri(uri),
+        AltName::Ip(_) => true,
+        AltName::Other { value, .. } => !value.is_empty(),
     }
 }
 
 /// Whether a wildcard, if there is one, is the whole leftmost label with a name below it, and
 /// stands in a host name only.
-pub(super) fn wildcard_is_right(name: &GeneralName) -> bool {
-    match AltName::from_general_name(name) {
-        Some(AltName::Dns(host)) => !host.strip_prefix("*.").unwrap_or(&host).contains('*'),
-        Some(AltName::Email(mailbox)) => !mailbox
+pub(super) fn wildcard_is_right(name: &AltName) -> bool {
+    match name {
+        AltName::Dns(host) => !host.strip_prefix("*.").unwrap_or(host).contains('*'),
+        AltName::Email(mailbox) => !mailbox
             .rsplit_once('@')
             .is_some_and(|(_, host)| host.contains('*')),
         _ => true,

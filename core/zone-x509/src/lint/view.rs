@@ -2,13 +2,12 @@
 
 use der::Tag;
 use x509_cert::ext::pkix as ext;
-use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
 use super::Profile;
 use super::pieces::{self, Extension, Instant, Piece};
-use crate::Oid;
 use crate::usage::KeyUsage;
+use crate::{AltName, Oid};
 
 /// What the rules look at.
 pub(super) struct View<'a> {
@@ -19,7 +18,8 @@ pub(super) struct View<'a> {
     pub(super) serial: &'a [u8],
     /// The whole `AlgorithmIdentifier`.
     pub(super) algorithm: &'a [u8],
-    /// The whole name of the issuer.
+    /// The whole name of the issuer. It is not decoded: a rule compares it with the subject that
+    /// it must be, which was.
     pub(super) issuer: &'a [u8],
     pub(super) not_before: Instant<'a>,
     pub(super) not_after: Instant<'a>,
@@ -45,7 +45,8 @@ pub(super) struct Known {
     pub(super) purposes: Option<Vec<Oid>>,
     pub(super) key_id: Option<Vec<u8>>,
     pub(super) authority: Option<ext::AuthorityKeyIdentifier>,
-    pub(super) names: Option<Vec<GeneralName>>,
+    /// `None` in the list for names of kinds that are not issued.
+    pub(super) names: Option<Vec<Option<AltName>>>,
     pub(super) subtrees: Option<ext::NameConstraints>,
     pub(super) policies: Option<ext::CertificatePolicies>,
     pub(super) points: Option<ext::CrlDistributionPoints>,
@@ -88,7 +89,6 @@ impl<'a> View<'a> {
         let [not_before, not_after] = pieces::all(validity.value)?[..] else {
             return None;
         };
-        pieces::canonical::<Name>(issuer.tlv)?;
         let mut has_unique_id = false;
         for number in [1, 2] {
             has_unique_id |= parts
@@ -132,6 +132,11 @@ impl<'a> View<'a> {
             .map(|e| e.is_critical)
     }
 
+    /// The alternative names of kinds that are issued.
+    pub(super) fn alternative_names(&self) -> impl Iterator<Item = &AltName> {
+        self.known.names.iter().flatten().flatten()
+    }
+
     /// Whether the basic constraints say CA.
     pub(super) fn says_ca(&self) -> bool {
         self.known
@@ -160,7 +165,8 @@ impl Known {
                 }
                 oid::AUTHORITY_KEY_ID => known.authority = Some(pieces::canonical(value)?),
                 oid::NAMES => {
-                    known.names = Some(pieces::canonical::<ext::SubjectAltName>(value)?.0);
+                    let names: ext::SubjectAltName = pieces::canonical(value)?;
+                    known.names = Some(names.0.iter().map(AltName::from_general_name).collect());
                 }
                 oid::NAME_CONSTRAINTS => known.subtrees = Some(pieces::canonical(value)?),
                 oid::POLICIES => known.policies = Some(pieces::canonical(value)?),
