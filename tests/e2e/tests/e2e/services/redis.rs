@@ -59,16 +59,14 @@ impl Redis {
         cli
     }
 
-    /// A connection that breaks at the handshake, with `reason` in the log.
+    /// A connection that breaks at the handshake, with `reason` in the log. The client tries
+    /// twice, so the log may have a second line of it later.
     #[track_caller]
     fn refuses(&self, mut cli: Command, reason: &str) {
         let from = self.process.log_len();
         let said = tool::fail(cli.arg("PING"));
         assert!(!said.contains("PONG"), "{said}");
-        let line = self
-            .process
-            .wait_for(from, "Error accepting a client connection");
-        assert!(line.contains(reason), "{line}");
+        self.process.wait_for(from, reason);
     }
 }
 
