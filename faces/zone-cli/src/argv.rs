@@ -150,16 +150,22 @@ pub(crate) fn edits(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn run(line: &str) -> Result<String, ArgvFault> {
+    static TREE: std::sync::LazyLock<Command> = std::sync::LazyLock::new(|| {
         let mut command = crate::command();
         command.build();
+        command
+    });
+
+    fn run(line: &str) -> Result<String, ArgvFault> {
         let arguments = line
             .split(' ')
             .filter(|word| !word.is_empty())
             .map(OsString::from);
-        let words = normalise(&command, arguments).1?;
+        let words = normalise(&TREE, arguments).1?;
         Ok(words
             .iter()
             .map(|word| word.to_str().unwrap())
@@ -244,8 +250,6 @@ mod tests {
         assert_eq!(edits("format", "format"), 0);
     }
 
-    use proptest::prelude::*;
-
     proptest! {
         /// Rewriting twice is rewriting once, nothing behind `--` changes, and nothing panics.
         #[test]
@@ -255,11 +259,10 @@ mod tests {
                 0..8,
             ),
         ) {
-            let mut command = crate::command();
-            command.build();
+            let command = &*TREE;
             let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-            if let (_, Ok(once)) = normalise(&command, words.clone()) {
-                let (_, twice) = normalise(&command, once.clone());
+            if let (_, Ok(once)) = normalise(command, words.clone()) {
+                let (_, twice) = normalise(command, once.clone());
                 prop_assert_eq!(twice, Ok(once.clone()));
                 let ends = |all: &[OsString]| -> Vec<usize> {
                     (0..all.len()).filter(|at| all[*at] == "--").collect()

@@ -276,7 +276,7 @@ impl Chain {
         let leaf = CertificatePlan {
             names: vec![AltName::Dns(name.to_owned())],
             not_after: instant(not_after),
-            purposes: vec![Purpose::SERVER_AUTH],
+            purposes: vec![Purpose::SERVER_AUTH, Purpose::CLIENT_AUTH],
             ..plan(
                 Kind::Leaf { says_so: false },
                 name,

@@ -4,8 +4,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use expect_test::{Expect, expect};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::{NamedGroup, RootCertStore, ServerConfig};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -21,13 +23,17 @@ const OPEN: Answers = &[
 ];
 
 fn acceptor(chain: &Chain) -> TlsAcceptor {
+    acceptor_of(chain, Arc::new(NoClientAuth))
+}
+
+fn acceptor_of(chain: &Chain, clients: Arc<dyn ClientCertVerifier>) -> TlsAcceptor {
     let key = chain.leaf_key.to_pkcs8_der().unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.expose().clone()));
     let certificates = vec![chain.leaf.der().to_vec().into()];
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(certificates, key)
         .unwrap();
     TlsAcceptor::from(Arc::new(config))
@@ -128,6 +134,65 @@ async fn tls_by_the_ca_that_is_named() {
     "#]],
     )
     .await;
+}
+
+#[tokio::test]
+async fn client_certificates_are_shown_to_the_server() {
+    let chain = Chain::new("localhost");
+    let ca = ca_file(&chain);
+    let mut roots = RootCertStore::empty();
+    roots.add(chain.root.der().to_vec().into()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+    let script = Script::start_tls(OPEN, acceptor_of(&chain, clients.build().unwrap())).await;
+    let address = format!("https://{}", script.authority());
+    let mut more = vec![
+        ("VAULT_CACERT", ca.path().to_str().unwrap()),
+        ("VAULT_TLS_SERVER_NAME", "localhost"),
+    ];
+    check(&address, &more, expect![[r#"
+        exit 1
+        Error checking seal status: SERVER refused the connection: TLS alert CertificateRequired
+
+        The server's log says more. If it wants a client certificate, set -client-cert and -client-key.
+    "#]]).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = (
+        directory.path().join("a.pem"),
+        directory.path().join("a.key"),
+    );
+    std::fs::write(&certificate, chain.leaf.pem()).unwrap();
+    std::fs::write(&key, chain.leaf_key.to_pem_pkcs8().unwrap().expose()).unwrap();
+    more.push(("VAULT_CLIENT_CERT", certificate.to_str().unwrap()));
+    more.push(("VAULT_CLIENT_KEY", key.to_str().unwrap()));
+    check(&address, &more, expect![[r#"
+        fine
+    "#]]).await;
+}
+
+#[tokio::test]
+async fn the_key_exchange_is_hybrid() {
+    let chain = Chain::new("localhost");
+    let ca = ca_file(&chain);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("https://{}", listener.local_addr().unwrap());
+    let tls = acceptor(&chain);
+    let server = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = tls.accept(stream).await.unwrap();
+        stream
+            .get_ref()
+            .1
+            .negotiated_key_exchange_group()
+            .unwrap()
+            .name()
+    });
+    let more = [
+        ("VAULT_CACERT", ca.path().to_str().unwrap()),
+        ("VAULT_TLS_SERVER_NAME", "localhost"),
+    ];
+    status(&address, &more).await;
+    assert_eq!(server.await.unwrap(), NamedGroup::X25519MLKEM768);
 }
 
 #[tokio::test]
