@@ -211,7 +211,7 @@ impl Access {
     pub fn token_mount(&self) -> Result<Arc<Mount>, AccessError> {
         self.state()?
             .mounts
-            .of_kind(MountKind::Token)
+            .built_in(MountKind::Token)
             .ok_or(AccessError::Corrupt)
     }
 }

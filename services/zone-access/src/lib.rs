@@ -114,7 +114,7 @@ impl Access {
         self.floor.load(&self.barrier).await?;
         let mounts = MountTable::load(&self.barrier).await?;
         let token_mount = mounts
-            .of_kind(MountKind::Token)
+            .built_in(MountKind::Token)
             .ok_or(AccessError::Corrupt)?;
         let tokens = TokenStore::load(&self.barrier, token_mount).await?;
         let state = OpenState {

@@ -35,7 +35,7 @@ impl MountKind {
 
 /// What can be tuned. TTLs in seconds; zero means the zone's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(deny_unknown_fields)]
 pub struct MountConfig {
     /// Default lease time in seconds.
     pub default_lease_ttl: u64,
@@ -53,6 +53,7 @@ pub struct MountConfig {
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mount {
     /// Its namespace.
     pub namespace: NamespaceId,

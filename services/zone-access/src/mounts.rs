@@ -29,6 +29,15 @@ const RESERVED: [&str; 6] = [
     "zone/",
 ];
 
+/// The mounts that each zone has.
+const BUILT_IN: [(MountKind, &str, &str); 2] = [
+    (
+        MountKind::System,
+        "sys/",
+        "system endpoints used for control, policy and debugging",
+    ),
+    (MountKind::Token, "auth/token/", "token based credentials"),
+];
 /// Longest description, options and audit keys of a mount, in bytes of its record.
 const LARGEST: usize = 16 * 1024;
 
@@ -87,12 +96,11 @@ impl MountTable {
         path.starts_with(mount_path.as_str()).then(|| mount.clone())
     }
 
-    pub(crate) fn of_kind(&self, kind: MountKind) -> Option<Arc<Mount>> {
-        self.paths
-            .load()
-            .values()
-            .find(|mount| mount.kind == kind)
-            .cloned()
+    /// One of the two mounts that each zone has, and at no other path.
+    pub(crate) fn built_in(&self, kind: MountKind) -> Option<Arc<Mount>> {
+        let (_, path, _) = BUILT_IN.iter().find(|(of, _, _)| *of == kind)?;
+        let mount = self.paths.load().get(*path).cloned();
+        mount.filter(|mount| mount.kind == kind)
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Mount>> {
@@ -109,15 +117,8 @@ impl MountTable {
 /// Writes `sys/` and `auth/token/`, unless they are there already.
 pub(crate) async fn bootstrap(barrier: &Barrier, random: &dyn Random) -> Result<(), AccessError> {
     let table = MountTable::load(barrier).await?;
-    for (kind, path, description) in [
-        (
-            MountKind::System,
-            "sys/",
-            "system endpoints used for control, policy and debugging",
-        ),
-        (MountKind::Token, "auth/token/", "token based credentials"),
-    ] {
-        if table.of_kind(kind).is_none() {
+    for (kind, path, description) in BUILT_IN {
+        if table.built_in(kind).is_none() {
             let path = MountPath::parse(path).map_err(|_| AccessError::Corrupt)?;
             let new = NewMount {
                 description: description.into(),
@@ -152,6 +153,9 @@ impl Access {
         new: NewMount,
     ) -> Result<Arc<Mount>, AccessError> {
         let path = engine_path(path)?;
+        if BUILT_IN.iter().any(|(built_in, _, _)| *built_in == kind) {
+            return Err(AccessError::invalid("an engine of that kind exists once"));
+        }
         let state = self.state()?;
         let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         if let Some(other) = state

@@ -35,7 +35,7 @@ pub(crate) struct PolicyCache {
 impl Default for PolicyCache {
     fn default() -> Self {
         Self {
-            compiled: Cache::new(4096),
+            compiled: Cache::new(1024),
             generation: AtomicU64::new(0),
         }
     }
@@ -192,7 +192,7 @@ impl Access {
     }
 
     /// A list that was compiled while the change was under way is filed under the generation
-    /// before it, and so is never found again.
+    /// before it, and so is never found again. The others make room.
     async fn change_policies(
         &self,
         state: &Arc<OpenState>,
@@ -200,6 +200,7 @@ impl Access {
     ) -> Result<(), AccessError> {
         let then = |state: &OpenState, _| {
             state.policies.generation.fetch_add(1, Ordering::AcqRel);
+            state.policies.compiled.clear();
         };
         self.change(state, batch, then).await?;
         Ok(())
@@ -269,7 +270,7 @@ impl Access {
     fn system_mount(&self) -> Result<Arc<Mount>, AccessError> {
         self.state()?
             .mounts
-            .of_kind(MountKind::System)
+            .built_in(MountKind::System)
             .ok_or(AccessError::Corrupt)
     }
 }

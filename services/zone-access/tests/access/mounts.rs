@@ -220,6 +220,13 @@ async fn a_new_mount_is_bounded_too() {
         said(refused),
         "default_lease_ttl must not exceed max_lease_ttl"
     );
+    for kind in [MountKind::System, MountKind::Token] {
+        let refused = lab
+            .access
+            .enable(&permit, kind, "x", NewMount::default())
+            .await;
+        assert_eq!(said(refused), "an engine of that kind exists once");
+    }
     let new = NewMount {
         description: "x".repeat(17_000),
         ..NewMount::default()
