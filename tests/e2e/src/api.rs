@@ -140,6 +140,11 @@ impl Api {
         }
     }
 
+    /// Where the head listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The same client with another token.
     #[must_use]
     pub fn token(&self, token: &str) -> Self {

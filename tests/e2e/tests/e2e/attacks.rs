@@ -394,6 +394,49 @@ async fn attack_8_nobody_grants_what_he_lacks() {
 }
 
 #[tokio::test]
+async fn attack_audit_devices_write_nowhere_but_in_their_directories() {
+    let (head, root) = zone().await;
+    let allowed = head.place.data().join("audit");
+    let outside = head.place.file("outside");
+    std::fs::create_dir(&outside).unwrap();
+    std::os::unix::fs::symlink(&outside, allowed.join("link")).unwrap();
+    std::os::unix::fs::symlink(outside.join("target"), allowed.join("file-link")).unwrap();
+    std::fs::write(allowed.join("script.sh"), "#!/bin/sh\n").unwrap();
+    let zone_store = head.place.data().join("zone.redb");
+    for path in [
+        outside.join("a.log"),
+        allowed.join("../../outside/a.log"),
+        allowed.join("link/a.log"),
+        allowed.join("file-link"),
+        allowed.join("script.sh"),
+        allowed.join("audit.log"),
+        zone_store,
+        "/dev/null".into(),
+        "relative.log".into(),
+        "stdout".into(),
+    ] {
+        for options in [
+            json!({ "file_path": path }),
+            json!({ "path": path, "mode": "0755" }),
+        ] {
+            let ask = json!({ "type": "file", "options": options });
+            let refused = root.put("sys/audit/second", &ask).await;
+            assert_eq!(refused.status, 400, "{path:?}: {}", refused.text());
+        }
+    }
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    assert_eq!(
+        std::fs::read(allowed.join("script.sh")).unwrap(),
+        b"#!/bin/sh\n"
+    );
+    for kind in ["syslog", "socket", "exec"] {
+        let ask = json!({ "type": kind, "options": { "address": "127.0.0.1:9" } });
+        root.put("sys/audit/other", &ask).await.refused(400, "file");
+    }
+    root.delete("sys/audit/file").await.refused(400, "last");
+}
+
+#[tokio::test]
 async fn attack_10_metrics_have_few_fixed_labels() {
     let (_head, root) = zone().await;
     root.put("sys/mounts/secret-of-mine", &json!({ "type": "kv-v2" }))

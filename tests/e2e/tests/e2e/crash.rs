@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use zone_audit::verify::{Report, verify_files};
 use zone_crypto::sign::PublicKey;
 use zone_e2e::{Api, Head, Place};
@@ -44,7 +47,10 @@ async fn kill_9_under_load_loses_nothing_acknowledged_and_the_audit_chain_holds(
     for round in 0..ROUNDS {
         // Another moment in each round: after so many answers, whatever the others are doing.
         let answers = 40 + 37 * round;
-        promised.extend(load_and_kill(&mut head, &keys.root_token, round, answers).await);
+        let mut load = Load::start(&head, &keys.root_token, round, answers);
+        load.is_under_way().await;
+        head.process.kill();
+        promised.extend(load.ended().await);
         head = place.start();
         // Any three of the five.
         let shares = [0, 1, 2].map(|at| keys.base64[(round + at * 2) % 5].clone());
@@ -82,63 +88,124 @@ async fn kill_9_under_load_loses_nothing_acknowledged_and_the_audit_chain_holds(
     assert_eq!(unrecorded, 0, "A1: each answered request has its two lines");
 }
 
-/// Writers write until the head is killed, which happens behind the given number of answers.
-async fn load_and_kill(
-    head: &mut Head,
-    token: &str,
-    round: usize,
-    answers: usize,
-) -> Vec<Promised> {
-    let answered = Arc::new(AtomicUsize::new(0));
-    let (reached, mut enough) = tokio::sync::mpsc::channel::<()>(1);
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|at| {
-            let api = head.with_token(token);
-            let (answered, reached) = (answered.clone(), reached.clone());
-            let writer = round * WRITERS + at;
-            tokio::spawn(async move {
-                let mut promised = Promised {
-                    writer,
-                    ..Promised::default()
-                };
-                for number in 0.. {
-                    // Some values span chunks of the store.
-                    let filler = "x".repeat(if number % 7 == 6 { 200_000 } else { 20 });
-                    let value = format!("{writer}-{number}-{filler}");
-                    let body = json!({ "data": { "v": value } }).to_string();
-                    let path = format!("secret/data/w{writer}");
-                    match api
-                        .try_send(http::Method::PUT, &path, "application/json", body)
-                        .await
-                    {
-                        Err(_) => {
-                            promised.unanswered = Some(value);
-                            break;
-                        }
-                        Ok(answer) => {
-                            let answer = answer.expect(200).json();
-                            let version = answer["data"]["version"].as_u64().unwrap();
-                            promised.versions.insert(version, value);
-                            promised
-                                .requests
-                                .push(answer["request_id"].as_str().unwrap().to_owned());
-                        }
-                    }
-                    if answered.fetch_add(1, Ordering::SeqCst) + 1 == answers {
-                        let _ = reached.try_send(());
-                    }
-                }
-                promised
-            })
-        })
-        .collect();
-    enough.recv().await.expect("writers go on");
-    head.process.kill();
-    let mut all = Vec::new();
-    for writer in writers {
-        all.push(writer.await.unwrap());
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn seal_and_sigterm_under_load_lose_nothing_acknowledged() {
+    let place = Place::new();
+    let (mut head, keys) = Head::unsealed_at(place.clone()).await;
+    let root = head.with_token(&keys.root_token);
+    root.put("sys/mounts/secret", &json!({ "type": "kv-v2" }))
+        .await
+        .expect(204);
+    root.put("secret/config", &json!({ "max_versions": 10_000 }))
+        .await
+        .expect(204);
+    let key = checkpoint_key(&root).await;
+    let mut load = Load::start(&head, &keys.root_token, 0, 60);
+    load.is_under_way().await;
+    root.put("sys/seal", &json!({})).await.expect(204);
+    let mut promised = load.ended().await;
+    head.unseal(&keys).await;
+
+    let mut load = Load::start(&head, &keys.root_token, 1, 60);
+    load.is_under_way().await;
+    head.process.signal(Signal::TERM);
+    assert_eq!(
+        head.process.wait().code(),
+        Some(0),
+        "{}",
+        head.process.log()
+    );
+    promised.extend(load.ended().await);
+    let head = place.start();
+    head.unseal(&keys).await;
+    let root = head.with_token(&keys.root_token);
+    for written in &promised {
+        check(&root, written).await;
     }
-    all
+    let report = verify(&place, &key);
+    assert!(report.is_intact() && report.epochs == 3, "{report:?}");
+    assert_eq!(
+        report.lines_before_restart, 0,
+        "each end in good order was signed"
+    );
+}
+
+/// Writes under way, from several clients.
+struct Load {
+    writers: Vec<JoinHandle<Promised>>,
+    enough: mpsc::Receiver<()>,
+}
+
+impl Load {
+    /// Begins to write. `round` tells the secrets of one load from those of another.
+    fn start(head: &Head, token: &str, round: usize, answers: usize) -> Self {
+        let answered = Arc::new(AtomicUsize::new(0));
+        let (reached, enough) = mpsc::channel(1);
+        let writers = (0..WRITERS).map(|at| {
+            let (api, answered, reached) =
+                (head.with_token(token), answered.clone(), reached.clone());
+            tokio::spawn(write(api, round * WRITERS + at, move || {
+                if answered.fetch_add(1, Ordering::SeqCst) + 1 == answers {
+                    let _ = reached.try_send(());
+                }
+            }))
+        });
+        Self {
+            writers: writers.collect(),
+            enough,
+        }
+    }
+
+    /// Waits until there were so many answers.
+    async fn is_under_way(&mut self) {
+        self.enough.recv().await.expect("writers go on");
+    }
+
+    /// What was promised until the head stopped.
+    async fn ended(self) -> Vec<Promised> {
+        let mut all = Vec::new();
+        for writer in self.writers {
+            all.push(writer.await.unwrap());
+        }
+        all
+    }
+}
+
+/// Writes versions of one secret until the head does not take them any more.
+async fn write(api: Api, writer: usize, answered: impl Fn()) -> Promised {
+    let mut promised = Promised {
+        writer,
+        ..Promised::default()
+    };
+    for number in 0.. {
+        // Some values span chunks of the store.
+        let filler = "x".repeat(if number % 7 == 6 { 200_000 } else { 20 });
+        let value = format!("{writer}-{number}-{filler}");
+        let body = json!({ "data": { "v": value } }).to_string();
+        let path = format!("secret/data/w{writer}");
+        let answer = api
+            .try_send(http::Method::PUT, &path, "application/json", body)
+            .await;
+        match answer.map(|answer| (answer.status, answer)) {
+            Ok((200, answer)) => {
+                let answer = answer.json();
+                promised
+                    .versions
+                    .insert(answer["data"]["version"].as_u64().unwrap(), value);
+                promised
+                    .requests
+                    .push(answer["request_id"].as_str().unwrap().to_owned());
+                answered();
+            }
+            // Gone, or sealed: this write may have happened.
+            Err(_) | Ok((500 | 503, _)) => {
+                promised.unanswered = Some(value);
+                break;
+            }
+            Ok((_, answer)) => panic!("{}: {}", answer.request, answer.text()),
+        }
+    }
+    promised
 }
 
 async fn check(root: &Api, promised: &Promised) {

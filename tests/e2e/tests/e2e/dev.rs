@@ -165,6 +165,21 @@ async fn attack_dns_rebinding_gets_nothing_from_a_dev_zone() {
         let answer = raw.answer().await.expect("an answer");
         assert_eq!(answer.status, status, "Host: {host}: {answer:?}");
     }
+    let mut curl = tool::program("curl");
+    curl.args([
+        "--silent",
+        "--http2",
+        "-H",
+        "Host: evil.test",
+        "-w",
+        "\n%{http_version} %{http_code}",
+    ]);
+    curl.arg("--cacert").arg(dev.dir.join("ca.pem"));
+    let said = tool::text(curl.arg(format!("https://{}/v1/sys/health", api.address())));
+    assert!(
+        said.ends_with("\n2 403"),
+        ":authority counts as well: {said}"
+    );
     let mut beyond = dev.place.command();
     let said = tool::fail(beyond.args(["dev", "--listen", "0.0.0.0:0", "--no-tour"]));
     assert!(said.contains("loopback"), "{said}");

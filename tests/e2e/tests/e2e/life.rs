@@ -185,6 +185,33 @@ async fn sigterm_lets_an_open_request_end_and_exits_with_0() {
 }
 
 #[tokio::test]
+async fn keys_cannot_reach_a_core_dump_or_another_user() {
+    let (head, _keys) = Head::unsealed().await;
+    let proc = std::path::PathBuf::from(format!("/proc/{}", head.process.id()));
+    let limits = std::fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    let numbers: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(numbers, ["0", "0"], "{core}");
+    // A process that is not dumpable belongs to root in /proc, whoever runs it, and nobody else
+    // may attach to it: the kernel says so only to other users, so the log line stands for it.
+    assert!(
+        head.process.log().contains("key memory protection="),
+        "{}",
+        head.process.log()
+    );
+    let maps = std::fs::read_to_string(proc.join("smaps")).unwrap();
+    let locked = maps.contains("secretmem")
+        || maps.split("VmFlags:").any(|flags| {
+            let flags = flags.lines().next().unwrap_or("");
+            flags.contains(" lo") && flags.contains(" dd")
+        });
+    assert!(locked, "pages with keys are locked and not dumped");
+}
+
+#[tokio::test]
 async fn a_second_head_over_the_same_store_is_refused() {
     let head = Place::new().start();
     let mut second = head.place.spawn();

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use http::Method;
 use serde_json::{Value, json};
 use zone_e2e::raw::RawAnswer;
-use zone_e2e::{Answer, Api, Head};
+use zone_e2e::{Answer, Api, Head, tool};
 
 const MIB: usize = 1024 * 1024;
 
@@ -312,6 +312,34 @@ async fn attack_request_smuggling_gets_400_and_a_closed_connection() {
             connection.is_closed().await,
             "{fields:?}: what follows must not be read"
         );
+    }
+    root.get("sys/mounts").await.expect(200);
+}
+
+#[tokio::test]
+async fn attack_paths_over_http_2_are_400_too() {
+    let (head, root) = zone().await;
+    for (path, status) in [
+        ("sys/seal-status", "2 200"),
+        ("secret/../sys/seal-status", "2 400"),
+        ("secret/%2e%2e/sys/seal-status", "2 400"),
+        ("secret%2fdata/x", "2 400"),
+        ("secret//data/x", "2 400"),
+        (&"a/".repeat(100), "2 400"),
+        (&"p".repeat(5000), "2 400"),
+    ] {
+        let mut curl = tool::program("curl");
+        curl.args([
+            "--silent",
+            "--http2",
+            "--path-as-is",
+            "--output",
+            "/dev/null",
+        ]);
+        curl.args(["-w", "%{http_version} %{http_code}", "--cacert"]);
+        curl.arg(head.place.ca_file());
+        let said = tool::text(curl.arg(format!("{}/v1/{path}", head.url())));
+        assert_eq!(said, status, "{path}");
     }
     root.get("sys/mounts").await.expect(200);
 }
