@@ -126,6 +126,11 @@ impl Context<'_> {
     }
 
     fn settings(&mut self) -> Result<Settings, Failure> {
+        if self.console.environment.twin("WRAP_TTL").is_some() {
+            // Going on would print in the clear what should be wrapped.
+            let text = "VAULT_WRAP_TTL is set, and answers cannot be wrapped yet: unset it";
+            return Err(Failure::usage(text));
+        }
         let address = self.flag_or("address", "ADDR");
         let address = address.as_deref().unwrap_or("https://127.0.0.1:8200");
         let address = Address::parse(address).map_err(ClientError::from)?;

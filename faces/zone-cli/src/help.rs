@@ -25,6 +25,21 @@ pub(crate) fn with_texts(mut command: Command, above: &str) -> Command {
     command.override_help(text)
 }
 
+const DIFFERENCES: &str = "
+## Different from `vault`
+
+* `http://` is for loopback addresses only; HTTP proxies are not used.
+* `login` writes `~/.zonehead/token` (or `$ZONEHEAD_TOKEN_FILE`), never `~/.vault-token`.
+* A flag that a command does not know is an error wherever it stands, with a suggestion.
+* `operator init` takes `-age-recipients` in place of `-pgp-keys`.
+* `operator unseal`, `login`, `token lookup|renew|revoke` also take `-` and `@file`.
+* `kv patch` keeps to `-cas` when it falls back to reading and writing.
+* Errors name the next step; a query string, which can hold values, does not stand in them.
+* On a terminal, control characters in results are shown, not obeyed.
+* Not there yet: `-wrap-ttl` (`VAULT_WRAP_TTL` is refused), `-mfa`, `-agent-address`,
+  `-output-curl-string`, `-output-policy`, commands for what the server does not have yet.
+";
+
 /// The reference page of the client commands, in Markdown.
 pub fn reference() -> String {
     reference_of(&crate::command())
@@ -41,6 +56,7 @@ pub fn reference_of(root: &Command) -> String {
          warnings and errors to standard error.\n",
         name = root.get_name()
     );
+    page.push_str(DIFFERENCES);
     let connection = spec::connected(Command::new(""));
     page.push_str("\n## Connection flags\n\nEvery command that talks to a server takes these.\n\n");
     page.push_str(&flag_rows(connection.get_arguments()));

@@ -165,9 +165,14 @@ async fn client_certificates_are_shown_to_the_server() {
     std::fs::write(&key, chain.leaf_key.to_pem_pkcs8().unwrap().expose()).unwrap();
     more.push(("VAULT_CLIENT_CERT", certificate.to_str().unwrap()));
     more.push(("VAULT_CLIENT_KEY", key.to_str().unwrap()));
-    check(&address, &more, expect![[r#"
+    check(
+        &address,
+        &more,
+        expect![[r#"
         fine
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -458,6 +463,15 @@ async fn a_token_with_a_line_break_is_refused_and_not_shown() {
         shown.contains("look for a line break") && !shown.contains("hvs"),
         "{shown}"
     );
+}
+
+#[tokio::test]
+async fn what_should_be_wrapped_is_not_asked_for() {
+    let more = [("VAULT_WRAP_TTL", "60")];
+    check("http://127.0.0.1:1", &more, expect![[r#"
+        exit 1
+        VAULT_WRAP_TTL is set, and answers cannot be wrapped yet: unset it
+    "#]]).await;
 }
 
 /// A connection that the server closed between two requests is made anew.
