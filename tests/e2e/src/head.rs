@@ -179,10 +179,10 @@ pub struct Keys {
 /// A head that serves.
 #[derive(Debug)]
 pub struct Head {
+    /// Its process; dropped before its data, so that it writes nothing into a removed directory.
+    pub process: Process,
     /// Its data; outlives it.
     pub place: Arc<Place>,
-    /// Its process.
-    pub process: Process,
     /// Where it listens.
     pub address: SocketAddr,
 }
