@@ -16,6 +16,10 @@ pub(crate) enum Fault {
     Closed,
     /// The tables are not those of this version.
     Layout,
+    /// The journal that belongs to the file is not there.
+    NoJournal,
+    /// The journal lacks a group, or holds a damaged one before a whole one.
+    Journal,
     /// redb gave up over the file's content.
     Panicked,
     /// Too little space is left.
@@ -30,6 +34,10 @@ impl std::fmt::Display for Fault {
             Self::Fenced => f.write_str("the group is not the next one"),
             Self::Closed => f.write_str("the file is closed"),
             Self::Layout => f.write_str("the file holds no store of a version known here"),
+            Self::NoJournal => f.write_str(
+                "the store was not closed and the journal files beside it are missing: put them back, or restore a snapshot",
+            ),
+            Self::Journal => f.write_str("the journal beside the store is damaged or of another time"),
             Self::Panicked => f.write_str("the file is damaged: the engine could not read it"),
             Self::Room => f.write_str("the file system has too little space left"),
             Self::Io(error) => write!(f, "input or output failed: {error}"),
@@ -71,7 +79,7 @@ impl From<Fault> for StoreError {
         use io::ErrorKind::{FileTooLarge, InvalidData, QuotaExceeded, StorageFull};
         let kind = fault.io().map(io::Error::kind);
         let corrupt = match &fault {
-            Fault::Layout | Fault::Panicked => true,
+            Fault::Layout | Fault::NoJournal | Fault::Journal | Fault::Panicked => true,
             Fault::Redb(error) => matches!(
                 **error,
                 redb::Error::Corrupted(_)

@@ -1,55 +1,62 @@
-//! The embedded store: one redb file beside the head.
+//! The embedded store: one redb file beside the head, and before it a journal.
+//!
+//! ```text
+//! apply ──▶ journal: one write, one fdatasync ──▶ memory ──megabytes──▶ redb file
+//! get, scan ◀── memory over redb file
+//! ```
+//!
+//! A group is durable once the journal has it. The B-tree of the file, where a small group costs
+//! dozens of scattered pages, gets some thousand groups in one commit, on a thread of its own.
 //!
 //! # What must hold
 //!
 //! * `apply` returns after the group is on stable storage, and blocks no worker of the runtime.
-//! * After a failed write the pages that the kernel still holds are dropped and the file is opened
-//!   and checked anew: what a failed fsync left in the page cache is never taken for stored.
+//! * After a failed write the pages that the kernel still holds are dropped and the files are opened
+//!   and read anew: what a failed fsync left in the page cache is never taken for stored.
+//! * A closed store is one file; one that was not closed is never opened without its journal.
 //! * One process at a time has the file open; a second one is refused.
 //!
 //! # Deliberately absent
 //!
 //! No preconditions and no commit log (the committer's), no encryption (the barrier's).
 //!
-//! Start at [`RedbStore::open`]; the layout is in `docs/formats/store.md`, the choice of engine
+//! Start at [`RedbStore::open`], then `open`; the layout is in `docs/formats/store.md`, the choice of engine
 //! and of its commit mode in `docs/decisions/0002-embedded-store.md`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::RwLock;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use tokio::runtime::{Handle, RuntimeFlavor};
+use redb::ReadTransaction;
+use tokio::runtime::RuntimeFlavor;
 use zone_ports::store::{GroupLimit, Op, Revision, Versioned, WriteSet};
 use zone_ports::{Key, KeyRange, Store, StoreError};
 
 mod error;
 mod file;
+mod journal;
+mod open;
+mod recent;
 mod snapshot;
+mod table;
 
 use error::{Fault, KIND};
+use open::{Open, Openers};
 
-/// Key to `revision u64 BE | value`.
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
-/// [`HEAD`] to `last group u64 BE | fence u64 BE | version u8`.
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const HEAD: &str = "head";
-/// The version of the layout.
-const VERSION: u8 = 1;
-/// Bytes of the revision before each value.
-const REVISION: usize = 8;
 /// Most pairs of one scan.
 const MAX_SCAN: usize = 1000;
 
 /// How the store works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedbOptions {
-    /// Bytes of memory for pages; the kernel's page cache stands behind it. While a group is
-    /// written up to half of it holds that group.
+    /// Bytes of memory for pages of the redb file; the kernel's page cache stands behind it.
     pub cache_bytes: usize,
+    /// Bytes of groups that the journal gathers before they are written to the redb file. Up to
+    /// twice as many are held in memory, and read again after a crash.
+    pub fold_bytes: usize,
     /// Free bytes on the file system below which groups are refused as
     /// [`StoreError::Full`] before anything is written.
     pub reserve_bytes: u64,
@@ -58,7 +65,8 @@ pub struct RedbOptions {
 impl Default for RedbOptions {
     fn default() -> Self {
         Self {
-            cache_bytes: 16 * 1024 * 1024,
+            cache_bytes: 8 * 1024 * 1024,
+            fold_bytes: 8 * 1024 * 1024,
             reserve_bytes: 16 * 1024 * 1024,
         }
     }
@@ -67,41 +75,37 @@ impl Default for RedbOptions {
 /// A store in one file. A clone is the same store.
 #[derive(Clone)]
 pub struct RedbStore {
-    inner: Arc<Inner>,
+    handle: Arc<Handle>,
 }
 
-type Opener = Box<dyn Fn() -> Result<Database, Fault> + Send + Sync>;
+/// Closes the store with the last clone, also while the folding thread still holds it.
+struct Handle(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
     options: RedbOptions,
-    opener: Opener,
+    openers: Openers,
     slot: RwLock<Slot>,
+    /// Whether the folding thread runs.
+    folding: AtomicBool,
 }
 
 enum Slot {
-    Open(Database),
+    Open(Box<Open>),
     /// After a failure, until the file could be opened again.
     Failed,
     /// For good.
     Closed,
 }
 
-/// The row of the last group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Head {
-    last: Revision,
-    fence: u64,
-}
-
 impl RedbStore {
-    /// Opens the file at `path`, or creates it (0600). Blocks: after a crash the whole file is
-    /// checked first.
+    /// Opens the file at `path`, or creates it (0600). Blocks: after a crash the journal is read.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] if another process has it open or it cannot be read;
-    /// [`StoreError::Corrupt`] if it is no store or a damaged one.
+    /// [`StoreError::Corrupt`] if it is no store or a damaged one, or if it was not closed and its
+    /// journal is not there.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(path, RedbOptions::default())
     }
@@ -109,64 +113,76 @@ impl RedbStore {
     /// [`RedbStore::open`] with other options.
     pub fn open_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
-        file::create(&path).map_err(Fault::from)?;
         let at = path.clone();
-        let opener = Box::new(move || file::open(&at, options.cache_bytes));
-        Self::open_by(path, options, opener)
+        let openers = Openers {
+            database: Box::new(move || file::open(&at, options.cache_bytes)),
+            disk: Box::new(|file| Box::new(file)),
+        };
+        Self::open_by(path, options, openers)
     }
 
-    fn open_by(path: PathBuf, options: RedbOptions, opener: Opener) -> Result<Self, StoreError> {
-        let inner = Inner {
+    fn open_by(path: PathBuf, options: RedbOptions, openers: Openers) -> Result<Self, StoreError> {
+        file::create(&path).map_err(Fault::from)?;
+        let inner = Arc::new(Inner {
             path,
             options,
-            opener,
+            openers,
             slot: RwLock::new(Slot::Failed),
-        };
+            folding: AtomicBool::new(false),
+        });
         inner.reopen()?;
+        if inner.with(|open| Ok(open.is_folding()))? {
+            inner.fold_in_background();
+        }
         Ok(Self {
-            inner: Arc::new(inner),
+            handle: Arc::new(Handle(inner)),
         })
     }
 
-    /// Closes the file in good order, so that the next start need not check all of it. Waits for
+    /// Closes the file in good order: afterwards it holds everything and has no journal. Waits for
     /// the group under way; every later call fails. Dropping the last clone closes it too.
     pub fn close(&self) -> Result<(), StoreError> {
-        match std::mem::replace(&mut *self.inner.slot.write(), Slot::Closed) {
-            Slot::Open(database) => unwinding(|| Ok(database.close()?))?,
-            Slot::Failed | Slot::Closed => {}
-        }
-        Ok(())
+        Ok(self.handle.0.close()?)
     }
 }
 
 impl std::fmt::Debug for RedbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "RedbStore({})", self.inner.path.display())
+        write!(f, "RedbStore({})", self.handle.0.path.display())
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.close() {
+            tracing::warn!(%error, "the store was not closed in good order; its journal stays");
+        }
     }
 }
 
 impl Inner {
-    /// Runs `work` on the open database. It is opened first if an earlier failure closed it.
-    fn with<T>(&self, work: impl Fn(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
-        match &*self.slot.read() {
-            Slot::Open(database) => return unwinding(|| work(database)),
-            Slot::Closed => return Err(Fault::Closed),
-            Slot::Failed => {}
+    /// Runs `work` on the open store. It is opened first if an earlier failure closed it.
+    fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut slot = self.slot.read();
+        if matches!(*slot, Slot::Failed) {
+            drop(slot);
+            self.reopen()?;
+            slot = self.slot.read();
         }
-        self.reopen()?;
-        match &*self.slot.read() {
-            Slot::Open(database) => unwinding(|| work(database)),
+        match &*slot {
+            Slot::Open(open) => unwinding(|| work(open)),
             Slot::Closed | Slot::Failed => Err(Fault::Closed),
         }
     }
 
-    /// Closes the file, forgets what the kernel holds of it, and opens it anew.
+    /// Closes the files, forgets what the kernel holds of them, and opens them anew.
     fn reopen(&self) -> Result<(), Fault> {
         let mut slot = self.slot.write();
         match std::mem::replace(&mut *slot, Slot::Failed) {
-            Slot::Open(database) => {
-                drop(database);
+            Slot::Open(open) => {
+                drop(open);
                 file::forget_pages(&self.path)?;
+                journal::forget_pages(&self.path)?;
             }
             Slot::Failed => {}
             Slot::Closed => {
@@ -174,127 +190,89 @@ impl Inner {
                 return Err(Fault::Closed);
             }
         }
-        let database = unwinding(|| (self.opener)())?;
-        unwinding(|| prepare(&database))?;
-        *slot = Slot::Open(database);
+        let open = unwinding(|| Open::new(&self.path, &self.openers))?;
+        *slot = Slot::Open(Box::new(open));
         Ok(())
     }
 
-    fn apply(&self, group: &WriteSet) -> Result<(), StoreError> {
+    fn close(&self) -> Result<(), Fault> {
+        match std::mem::replace(&mut *self.slot.write(), Slot::Closed) {
+            Slot::Open(open) => unwinding(|| open.close(&self.path)),
+            Slot::Failed | Slot::Closed => Ok(()),
+        }
+    }
+
+    fn apply(self: &Arc<Self>, group: WriteSet) -> Result<(), StoreError> {
         let bytes = group.ops.iter().map(size).sum::<usize>() as u64;
         file::check_room(&self.path, self.options.reserve_bytes.saturating_add(bytes))?;
-        let fault = match self.with(|database| write(database, group)) {
-            Ok(()) => return Ok(()),
+        let (number, fold_bytes) = (group.number, self.options.fold_bytes);
+        let applied = self.with(|open| open.apply(group, fold_bytes, &self.path, &self.openers));
+        let fault = match applied {
+            Ok(false) => return Ok(()),
+            Ok(true) => {
+                self.fold_in_background();
+                return Ok(());
+            }
             Err(fault @ Fault::Fenced) => return Err(fault.into()),
             Err(fault) => fault,
         };
-        // Whether the group is there shows only when the file is read afresh.
+        // Whether the group is there shows only when the files are read afresh.
         tracing::warn!(error = %fault, "a group could not be written; the store is opened anew");
         self.reopen()?;
-        if self.with(head)?.last == group.number {
+        if self.with(|open| Ok(open.last()))? == number {
             return Ok(());
         }
         Err(fault.into())
+    }
+
+    /// Begins to fold on a thread of its own, unless one is at it.
+    fn fold_in_background(self: &Arc<Self>) {
+        if self.folding.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inner = self.clone();
+        let thread = std::thread::Builder::new().name("store-fold".to_owned());
+        if let Err(error) = thread.spawn(move || inner.fold_all()) {
+            // A writer folds by itself once both layers are full.
+            tracing::warn!(%error, "no thread for the store");
+            self.folding.store(false, Ordering::Release);
+        }
+    }
+
+    fn fold_all(&self) {
+        loop {
+            let folded = self.fold();
+            self.folding.store(false, Ordering::Release);
+            let more = folded.is_ok() && self.with(|open| Ok(open.is_folding())).unwrap_or(false);
+            if !more || self.folding.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+    }
+
+    /// The file at one instant, with every group that was applied before.
+    fn folded(&self) -> Result<ReadTransaction, Fault> {
+        self.fold()?;
+        self.with(|open| open.folded(&self.path, &self.openers))
+    }
+
+    /// Folds what waits. After a failure the groups stay in the journal, and the next write tries
+    /// again.
+    fn fold(&self) -> Result<(), Fault> {
+        let folded = self.with(Open::fold);
+        if let Err(fault) = &folded
+            && !matches!(fault, Fault::Closed)
+        {
+            tracing::warn!(error = %fault, "the journal could not be written to the store's file");
+            self.reopen()?;
+        }
+        folded
     }
 }
 
 /// A panic inside redb means a file that is not as redb wrote it.
 fn unwinding<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(Fault::Panicked))
-}
-
-/// Makes the tables of a new file, and refuses one of another layout.
-fn prepare(database: &Database) -> Result<(), Fault> {
-    let transaction = database.begin_write()?;
-    let new = {
-        let mut meta = transaction.open_table(META)?;
-        let found = meta
-            .get(HEAD)?
-            .map(|row| read_head(row.value()))
-            .transpose()?;
-        if found.is_none() {
-            let head = Head {
-                last: Revision(0),
-                fence: 0,
-            };
-            meta.insert(HEAD, &head_row(head)[..])?;
-            transaction.open_table(RECORDS)?;
-        }
-        found.is_none()
-    };
-    if new {
-        transaction.commit()?;
-    } else {
-        transaction.abort()?;
-    }
-    Ok(())
-}
-
-fn head_row(head: Head) -> [u8; 17] {
-    let mut row = [VERSION; 17];
-    row[..8].copy_from_slice(&head.last.0.to_be_bytes());
-    row[8..16].copy_from_slice(&head.fence.to_be_bytes());
-    row
-}
-
-fn read_head(row: &[u8]) -> Result<Head, Fault> {
-    let (last, rest) = row.split_first_chunk().ok_or(Fault::Layout)?;
-    let (fence, rest) = rest.split_first_chunk().ok_or(Fault::Layout)?;
-    if rest != [VERSION] {
-        return Err(Fault::Layout);
-    }
-    let last = Revision(u64::from_be_bytes(*last));
-    Ok(Head {
-        last,
-        fence: u64::from_be_bytes(*fence),
-    })
-}
-
-fn head(database: &Database) -> Result<Head, Fault> {
-    let meta = database.begin_read()?.open_table(META)?;
-    let row = meta.get(HEAD)?.ok_or(Fault::Layout)?;
-    read_head(row.value())
-}
-
-/// One transaction, one fsync: redb's checksums tell a torn commit from a whole one.
-fn write(database: &Database, group: &WriteSet) -> Result<(), Fault> {
-    let transaction = database.begin_write()?;
-    let next = {
-        let mut meta = transaction.open_table(META)?;
-        let head = read_head(meta.get(HEAD)?.ok_or(Fault::Layout)?.value())?;
-        let next = head.last.0 + 1 == group.number.0 && head.fence <= group.fence;
-        if next {
-            let head = Head {
-                last: group.number,
-                fence: group.fence,
-            };
-            meta.insert(HEAD, &head_row(head)[..])?;
-        }
-        next
-    };
-    if !next {
-        transaction.abort()?;
-        return Err(Fault::Fenced);
-    }
-    {
-        let mut records = transaction.open_table(RECORDS)?;
-        for op in &group.ops {
-            match op {
-                Op::Put { key, value } => {
-                    let length = REVISION + value.len();
-                    let mut row = records.insert_reserve(key.as_bytes(), length)?;
-                    let row: &mut [u8] = row.as_mut();
-                    row[..REVISION].copy_from_slice(&group.number.0.to_be_bytes());
-                    row[REVISION..].copy_from_slice(value);
-                }
-                Op::Delete { key } => {
-                    records.remove(key.as_bytes())?;
-                }
-            }
-        }
-    }
-    transaction.commit()?;
-    Ok(())
 }
 
 fn size(op: &Op) -> usize {
@@ -305,49 +283,11 @@ fn size(op: &Op) -> usize {
     op.key().as_bytes().len() + value
 }
 
-fn read_row(row: &[u8]) -> Result<Versioned, Fault> {
-    let (revision, value) = row.split_first_chunk().ok_or(Fault::Layout)?;
-    let revision = Revision(u64::from_be_bytes(*revision));
-    Ok(Versioned {
-        value: Bytes::copy_from_slice(value),
-        revision,
-    })
-}
-
-fn get(database: &Database, key: &Key) -> Result<Option<Versioned>, Fault> {
-    let records = database.begin_read()?.open_table(RECORDS)?;
-    let row = records.get(key.as_bytes())?;
-    row.map(|row| read_row(row.value())).transpose()
-}
-
-fn scan(
-    database: &Database,
-    range: &KeyRange,
-    limit: usize,
-) -> Result<Vec<(Key, Versioned)>, Fault> {
-    let mut found = Vec::new();
-    if range.end.as_ref().is_some_and(|end| *end <= range.start) {
-        return Ok(found);
-    }
-    let records = database.begin_read()?.open_table(RECORDS)?;
-    let start = &range.start[..];
-    let rows = match &range.end {
-        Some(end) => records.range(start..&end[..])?,
-        None => records.range(start..)?,
-    };
-    for row in rows.take(limit.min(MAX_SCAN)) {
-        let (key, row) = row?;
-        let key = Key::new(Bytes::copy_from_slice(key.value())).map_err(|_| Fault::Layout)?;
-        found.push((key, read_row(row.value())?));
-    }
-    Ok(found)
-}
-
 /// Runs `work`, which may wait for the disk, where it holds up no other task.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match Handle::try_current().map(|handle| (handle.runtime_flavor(), handle)) {
+    match tokio::runtime::Handle::try_current().map(|handle| (handle.runtime_flavor(), handle)) {
         Err(_) => work(),
         // On a thread that is not one of the runtime's this costs nothing: so does the committer.
         Ok((RuntimeFlavor::MultiThread, _)) => tokio::task::block_in_place(work),
@@ -362,7 +302,7 @@ async fn blocking<T: Send + 'static>(
 impl Store for RedbStore {
     // Reads take microseconds from memory, so they run where they are asked.
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, StoreError> {
-        Ok(self.inner.with(|database| get(database, key))?)
+        Ok(self.handle.0.with(|open| open.get(key))?)
     }
 
     async fn scan(
@@ -370,20 +310,21 @@ impl Store for RedbStore {
         range: &KeyRange,
         limit: usize,
     ) -> Result<Vec<(Key, Versioned)>, StoreError> {
-        Ok(self.inner.with(|database| scan(database, range, limit))?)
+        let limit = limit.min(MAX_SCAN);
+        Ok(self.handle.0.with(|open| open.scan(range, limit))?)
     }
 
     async fn apply(&self, group: WriteSet) -> Result<(), StoreError> {
-        let inner = self.inner.clone();
-        blocking(move || inner.apply(&group)).await
+        let inner = self.handle.0.clone();
+        blocking(move || inner.apply(group)).await
     }
 
     async fn last_group(&self) -> Result<Revision, StoreError> {
-        Ok(self.inner.with(head)?.last)
+        Ok(self.handle.0.with(|open| Ok(open.last()))?)
     }
 
     async fn snapshot(&self, target: &Path) -> Result<Revision, StoreError> {
-        let (inner, target) = (self.inner.clone(), target.to_owned());
+        let (inner, target) = (self.handle.0.clone(), target.to_owned());
         blocking(move || snapshot::copy(&inner, &target)).await
     }
 

@@ -8,13 +8,14 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zone_ports::StoreError;
 use zone_ports::store::Revision;
 
 use crate::error::Fault;
-use crate::{HEAD, Inner, META, RECORDS, file, read_head, unwinding};
+use crate::table::{HEAD, Head, META, RECORDS};
+use crate::{Inner, file, unwinding};
 
 /// Bytes that one transaction of the copy holds.
 const PART: usize = 4 * 1024 * 1024;
@@ -22,7 +23,7 @@ const PART: usize = 4 * 1024 * 1024;
 const CACHE: usize = 8 * 1024 * 1024;
 
 pub(crate) fn copy(inner: &Inner, target: &Path) -> Result<Revision, StoreError> {
-    let source = inner.with(|database| Ok(database.begin_read()?))?;
+    let source = inner.folded()?;
     let partial = Partial::new(target)?;
     let revision = unwinding(|| fill(&source, &partial.path))?;
     partial.finish(target)?;
@@ -59,7 +60,7 @@ fn fill(source: &ReadTransaction, target: &Path) -> Result<Revision, Fault> {
 fn copy_head(source: &ReadTransaction, copy: &Database) -> Result<Revision, Fault> {
     let meta = source.open_table(META)?;
     let row = meta.get(HEAD)?.ok_or(Fault::Layout)?;
-    let head = read_head(row.value())?;
+    let head = Head::read(row.value())?;
     let transaction = copy.begin_write()?;
     transaction.open_table(META)?.insert(HEAD, row.value())?;
     transaction.commit()?;

@@ -26,9 +26,9 @@ type Acknowledged = BTreeMap<u64, u64>;
 
 /// Lets the writer run for `count` acknowledgements and kills it. What it printed until it was
 /// dead counts.
-fn run(path: &Path, count: u64, acknowledged: &mut Acknowledged) {
+fn run(path: &Path, fold: &str, count: u64, acknowledged: &mut Acknowledged) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_crash-writer"))
-        .arg(path)
+        .args([path.as_os_str(), fold.as_ref()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -105,7 +105,9 @@ async fn s1_kill_nine_loses_nothing_that_was_acknowledged() {
     for kill in 1..=KILLS {
         let before = acknowledged.clone();
         let count = 1 + random.below(if kill % 5 == 0 { 12 } else { 250 });
-        run(&path, count, &mut acknowledged);
+        // Every other writer is killed while its journal is written on to the file.
+        let fold = if kill % 2 == 0 { "5000" } else { "1000000" };
+        run(&path, fold, count, &mut acknowledged);
         let store = Arc::new(RedbStore::open(&path).unwrap());
         for caller in 0..CALLERS {
             let known = acknowledged.get(&caller).copied().unwrap_or(0);
