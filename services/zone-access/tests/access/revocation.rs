@@ -6,6 +6,7 @@ use crate::common::{
     TokenRecords, ask, ask_for, ask_ttl, check_whole, child, create, create_at, keys_with, lives,
     only_left, root_at, said,
 };
+use crate::slow::SlowStore;
 use zone_access::{AccessError, CreateToken, Created, Operation};
 use zone_testkit::{Fault, Lab, MemStore};
 use zone_types::Secret;
@@ -168,6 +169,43 @@ async fn a_child_made_while_its_parent_is_revoked_does_not_live() {
             lab.settle().await;
             check_whole(&TokenRecords::read(&lab).await);
         }
+    }
+}
+
+/// The creation has read its parent and is stopped; meanwhile the parent is revoked and all that
+/// is left of it swept up, so nothing would ever look for the child again.
+#[tokio::test]
+async fn a_child_that_comes_after_the_sweep_is_not_made() {
+    let store = MemStore::new();
+    let slow = Arc::new(SlowStore::new(store.clone()));
+    let lab = Arc::new(Lab::through(store, slow.clone()).await);
+    for rest in ["create", "create-orphan"] {
+        let parent = create(&lab, &lab.root, CreateToken { ttl: 60, ..ask() }).await;
+        let parent = parent.unwrap();
+        let path = format!("auth/token/{rest}");
+        let permit = lab.permit_of(&parent.text, Operation::Update, &path).await;
+        let permit = permit.unwrap();
+        // A renewal takes it out of the cache.
+        let renew = root_at(&lab, "auth/token/renew").await;
+        lab.access
+            .renew_token(&renew, &parent.entry, 90)
+            .await
+            .unwrap();
+        slow.stop_read_of(&format!("token/{}", parent.entry.id.as_str()));
+        let creation = tokio::spawn({
+            let lab = lab.clone();
+            async move { lab.access.create_token(&permit, ask_ttl(5)).await }
+        });
+        slow.stopped().await;
+        lab.access.revoke_token(&parent.entry.id).await.unwrap();
+        lab.settle().await;
+        slow.go_on();
+        let refused = creation.await.unwrap();
+        assert!(
+            matches!(refused, Err(AccessError::Denied(_))),
+            "{refused:?}"
+        );
+        only_left(&lab, &[]).await;
     }
 }
 

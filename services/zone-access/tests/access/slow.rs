@@ -1,6 +1,8 @@
-//! A store in which one read can be stopped after it has read and before it answers.
+//! A store in which one read can be stopped after it has read and before it answers, and which
+//! counts reads.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -16,6 +18,7 @@ pub(crate) struct SlowStore {
     slow: Mutex<Option<String>>,
     stopped: Notify,
     go: Semaphore,
+    reads: AtomicUsize,
 }
 
 impl SlowStore {
@@ -25,7 +28,13 @@ impl SlowStore {
             slow: Mutex::new(None),
             stopped: Notify::new(),
             go: Semaphore::new(0),
+            reads: AtomicUsize::new(0),
         }
+    }
+
+    /// Reads and scans so far.
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// The next read of a key that ends in `ending` is stopped.
@@ -47,6 +56,7 @@ impl SlowStore {
 #[async_trait]
 impl Store for SlowStore {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let found = self.inner.get(key).await;
         let mine = {
             let mut slow = self.slow.lock();
@@ -67,6 +77,7 @@ impl Store for SlowStore {
         range: &KeyRange,
         limit: usize,
     ) -> Result<Vec<(Key, Versioned)>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.inner.scan(range, limit).await
     }
 
