@@ -7,7 +7,7 @@
 //!
 //! Figures of one run on a shared machine mean little; the ratios mean more.
 
-#![allow(clippy::disallowed_methods, reason = "a bench reads the real clock")]
+#![expect(clippy::disallowed_methods, reason = "a bench reads the real clock")]
 
 mod cases;
 mod head;
