@@ -71,6 +71,25 @@ impl Needles {
     }
 }
 
+#[test]
+fn needles_are_found_in_each_spelling() {
+    let mut needles = Needles::default();
+    needles.add("canary", CANARY.as_bytes());
+    for around in ["", "a", "ab", "abc"] {
+        let text = format!("{around}{CANARY}{around}");
+        for spelling in [
+            text.clone(),
+            hex(text.as_bytes()),
+            hex(text.as_bytes()).to_uppercase(),
+            STANDARD.encode(&text),
+            URL_SAFE.encode(&text),
+        ] {
+            assert!(!needles.found(spelling.as_bytes()).is_empty(), "{spelling}");
+        }
+    }
+    assert!(needles.found(&CANARY.as_bytes()[1..]).is_empty());
+}
+
 fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }

@@ -152,13 +152,15 @@ async fn sigterm_lets_an_open_request_end_and_exits_with_0() {
     let (early, late) = body.split_at(9);
     let mut raw = head.raw().await;
     let request = format!(
-        "PUT /v1/secret/data/late HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {}\r\nContent-Length: {}\r\n\r\n{early}",
+        "PUT /v1/secret/data/late HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {}\r\n\
+         Content-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         keys.root_token,
         body.len()
     );
     raw.send(request).await;
-    // The head has read the request once it answers one that came later.
-    head.lives().await;
+    let begun = raw.answer().await.expect("the head waits for the body");
+    assert_eq!(begun.status, 100, "{begun:?}");
+    raw.send(early).await;
 
     let from = head.process.log_len();
     head.process.signal(rustix::process::Signal::TERM);

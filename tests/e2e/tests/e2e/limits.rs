@@ -78,14 +78,19 @@ async fn many_large_bodies_at_once_do_not_take_the_memory_of_the_head() {
     let announce = async || {
         let mut raw = head.raw().await;
         let length = 32 * MIB;
-        let request =
-            format!("PUT /v1/x/y HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{{");
+        let request = format!(
+            "PUT /v1/x/y HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\
+             Expect: 100-continue\r\n\r\n"
+        );
         raw.send(request).await;
         raw
     };
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(announce().await);
+        let mut raw = announce().await;
+        let begun = raw.answer().await.expect("the head waits for the body");
+        assert_eq!(begun.status, 100, "{begun:?}");
+        held.push(raw);
     }
     let refused = announce()
         .await

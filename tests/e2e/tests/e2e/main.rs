@@ -16,6 +16,7 @@ mod limits;
 mod offline;
 mod pki;
 mod pkilint;
+mod races;
 mod reload;
 mod services;
 mod tls;
