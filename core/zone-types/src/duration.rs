@@ -60,7 +60,11 @@ pub fn format_go(span: Duration) -> String {
 }
 
 fn within_limit(span: Duration) -> Result<Duration, DurationFault> {
-    if span > LONGEST { Err(DurationFault::TooLong) } else { Ok(span) }
+    if span > LONGEST {
+        Err(DurationFault::TooLong)
+    } else {
+        Ok(span)
+    }
 }
 
 /// One number with its unit off the front of `text`, and what follows.
@@ -69,7 +73,9 @@ fn one_part(text: &str) -> Result<(Duration, &str), DurationFault> {
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .ok_or(DurationFault::Malformed)?;
     let (number, rest) = text.split_at(number_end);
-    let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+    let unit_end = rest
+        .find(|c: char| c.is_ascii_digit() || c == '.')
+        .unwrap_or(rest.len());
     let (unit, tail) = rest.split_at(unit_end);
     let nanos_per_unit: u128 = match unit {
         "ns" => 1,
@@ -124,7 +130,11 @@ mod tests {
             ("768h", 2_764_800),
         ];
         for (text, secs) in cases {
-            assert_eq!(parse_duration(text), Ok(Duration::from_secs(secs)), "{text}");
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs(secs)),
+                "{text}"
+            );
         }
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
     }
@@ -135,16 +145,28 @@ mod tests {
         assert_eq!(parse_duration("-5"), Err(DurationFault::Negative));
         for text in ["h", "1", "abc", "1x", "1h2", ".", "1..2s", "1 h"] {
             if text != "1" {
-                assert_eq!(parse_duration(text), Err(DurationFault::Malformed), "{text}");
+                assert_eq!(
+                    parse_duration(text),
+                    Err(DurationFault::Malformed),
+                    "{text}"
+                );
             }
         }
-        assert_eq!(parse_duration("99999999999999999999h"), Err(DurationFault::TooLong));
+        assert_eq!(
+            parse_duration("99999999999999999999h"),
+            Err(DurationFault::TooLong)
+        );
         assert_eq!(parse_duration("40000d"), Err(DurationFault::TooLong));
     }
 
     #[test]
     fn prints_as_go_does() {
-        let cases = [(0, "0s"), (90, "1m30s"), (3600, "1h0m0s"), (86_400, "24h0m0s")];
+        let cases = [
+            (0, "0s"),
+            (90, "1m30s"),
+            (3600, "1h0m0s"),
+            (86_400, "24h0m0s"),
+        ];
         for (secs, text) in cases {
             assert_eq!(format_go(Duration::from_secs(secs)), text);
         }

@@ -54,11 +54,18 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
 
 /// Reads one JSON value under the limits of this module. Numbers keep their text exactly.
 pub fn parse_value(bytes: &[u8]) -> Result<Value, JsonFault> {
-    let mut budget = Budget { left: MAX_KEYS, fault: None, input: bytes.as_ptr_range() };
+    let mut budget = Budget {
+        left: MAX_KEYS,
+        fault: None,
+        input: bytes.as_ptr_range(),
+    };
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let result = Strict { depth: 0, budget: &mut budget }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
+    let result = Strict {
+        depth: 0,
+        budget: &mut budget,
+    }
+    .deserialize(&mut reader)
+    .and_then(|value| reader.end().map(|()| value));
     result.map_err(|error| {
         budget.fault.take().unwrap_or(JsonFault::Malformed {
             line: error.line(),
@@ -142,7 +149,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<Value, A::Error> {
         let depth = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Strict { depth, budget: self.budget })? {
+        while let Some(item) = seq.next_element_seed(Strict {
+            depth,
+            budget: self.budget,
+        })? {
             self.budget.spend().map_err(|fault| self.refuse(fault))?;
             items.push(item);
         }
@@ -167,7 +177,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if map.contains_key(&key) {
                 return Err(self.refuse(JsonFault::DuplicateKey));
             }
-            let value = access.next_value_seed(Strict { depth, budget: self.budget })?;
+            let value = access.next_value_seed(Strict {
+                depth,
+                budget: self.budget,
+            })?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
@@ -239,11 +252,23 @@ mod tests {
     fn refuses_what_could_be_read_in_two_ways() {
         let fault = |text: &[u8]| parse_object(text).unwrap_err();
         assert_eq!(fault(br#"{"a":1,"a":2}"#), JsonFault::DuplicateKey);
-        assert_eq!(fault(br#"{"x":{"a":1,"\u0061":2}}"#), JsonFault::DuplicateKey);
-        assert!(matches!(fault(br#"{"a":1} {"b":2}"#), JsonFault::Malformed { .. }));
+        assert_eq!(
+            fault(br#"{"x":{"a":1,"\u0061":2}}"#),
+            JsonFault::DuplicateKey
+        );
+        assert!(matches!(
+            fault(br#"{"a":1} {"b":2}"#),
+            JsonFault::Malformed { .. }
+        ));
         assert!(matches!(fault(br#"{"a":1}x"#), JsonFault::Malformed { .. }));
-        assert!(matches!(fault(br#"{"a":"\ud800"}"#), JsonFault::Malformed { .. }));
-        assert!(matches!(fault(b"{\"a\":\"\xff\"}"), JsonFault::Malformed { .. }));
+        assert!(matches!(
+            fault(br#"{"a":"\ud800"}"#),
+            JsonFault::Malformed { .. }
+        ));
+        assert!(matches!(
+            fault(b"{\"a\":\"\xff\"}"),
+            JsonFault::Malformed { .. }
+        ));
         assert_eq!(fault(b"[1]"), JsonFault::NotAnObject);
     }
 
@@ -255,7 +280,11 @@ mod tests {
             r#"{"$serde_json::private::RawValue":""}"#,
             r#"{"b":1,"$serde_json::private::RawValue":"{\"a\":1,\"a\":2}"}"#,
         ] {
-            assert_eq!(parse_object(text.as_bytes()), Err(JsonFault::ReservedKey), "{text}");
+            assert_eq!(
+                parse_object(text.as_bytes()),
+                Err(JsonFault::ReservedKey),
+                "{text}"
+            );
         }
         assert!(parse_object(br#"{"$serde_json":1,"n":2}"#).is_ok());
     }

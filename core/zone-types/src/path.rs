@@ -68,7 +68,11 @@ impl RequestPath {
         }
         let body = text.strip_suffix('/').unwrap_or(text);
         if body.is_empty() {
-            return if text.is_empty() { Ok(Self("".into())) } else { Err(PathFault::EmptySegment) };
+            return if text.is_empty() {
+                Ok(Self("".into()))
+            } else {
+                Err(PathFault::EmptySegment)
+            };
         }
         let mut segments = 0;
         for segment in body.split('/') {
@@ -219,10 +223,20 @@ mod tests {
 
     #[test]
     fn a3_accepts_canonical_paths_unchanged() {
-        for path in ["", "sys/health", "secret/data/a b", "secret/metadata/", "a/b.c/..d", "ä/ö"] {
+        for path in [
+            "",
+            "sys/health",
+            "secret/data/a b",
+            "secret/metadata/",
+            "a/b.c/..d",
+            "ä/ö",
+        ] {
             assert_eq!(RequestPath::from_wire(path).unwrap().as_str(), path);
         }
-        assert_eq!(RequestPath::from_wire("a%20b/%C3%A4").unwrap().as_str(), "a b/ä");
+        assert_eq!(
+            RequestPath::from_wire("a%20b/%C3%A4").unwrap().as_str(),
+            "a b/ä"
+        );
     }
 
     #[test]
@@ -249,8 +263,14 @@ mod tests {
         for (path, fault) in cases {
             assert_eq!(RequestPath::from_wire(path), Err(fault), "{path}");
         }
-        assert_eq!(RequestPath::from_wire(&"a".repeat(4097)), Err(PathFault::TooLong));
-        assert_eq!(RequestPath::from_wire(&"a/".repeat(65)), Err(PathFault::TooManySegments));
+        assert_eq!(
+            RequestPath::from_wire(&"a".repeat(4097)),
+            Err(PathFault::TooLong)
+        );
+        assert_eq!(
+            RequestPath::from_wire(&"a/".repeat(65)),
+            Err(PathFault::TooManySegments)
+        );
     }
 
     #[test]

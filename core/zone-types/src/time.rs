@@ -127,7 +127,10 @@ mod tests {
     #[test]
     fn text_survives_a_round_trip() {
         let instant = Timestamp::from_nanos(1_795_000_000_123_456_789);
-        assert_eq!(Timestamp::parse_rfc3339(&instant.to_string()), Some(instant));
+        assert_eq!(
+            Timestamp::parse_rfc3339(&instant.to_string()),
+            Some(instant)
+        );
         assert_eq!(
             Timestamp::parse_rfc3339("1970-01-01T01:00:00+01:00"),
             Some(Timestamp::EPOCH)

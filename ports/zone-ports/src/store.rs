@@ -69,13 +69,19 @@ impl KeyRange {
     pub fn after(&self, key: &Key) -> Self {
         let mut start = key.as_bytes().to_vec();
         start.push(0);
-        Self { start: start.into(), end: self.end.clone() }
+        Self {
+            start: start.into(),
+            end: self.end.clone(),
+        }
     }
 
     /// The part of this range from `start` on.
     #[must_use]
     pub fn from(&self, start: impl Into<Bytes>) -> Self {
-        Self { start: start.into(), end: self.end.clone() }
+        Self {
+            start: start.into(),
+            end: self.end.clone(),
+        }
     }
 }
 
@@ -247,7 +253,10 @@ mod tests {
     #[test]
     fn a_prefix_range_ends_behind_its_last_key() {
         assert_eq!(KeyRange::prefix("a/").end.as_deref(), Some(&b"a0"[..]));
-        assert_eq!(KeyRange::prefix(vec![0x61, 0xff]).end.as_deref(), Some(&b"b"[..]));
+        assert_eq!(
+            KeyRange::prefix(vec![0x61, 0xff]).end.as_deref(),
+            Some(&b"b"[..])
+        );
         assert_eq!(KeyRange::prefix(vec![0xff]).end, None);
         assert_eq!(KeyRange::prefix("").end, None);
     }
