@@ -35,7 +35,7 @@ impl MountKind {
 
 /// What can be tuned. TTLs in seconds; zero means the zone's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct MountConfig {
     /// Default lease time in seconds.
     pub default_lease_ttl: u64,
