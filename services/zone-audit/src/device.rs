@@ -363,7 +363,7 @@ impl Shared {
                 Order::Reopen => writer.reopen(),
                 Order::Close => {
                     ended = true;
-                    writer.settle()
+                    writer.close()
                 }
             };
             drop(done.send(result));

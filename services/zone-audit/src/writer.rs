@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use zone_crypto::sign::{PrivateKey, SignatureScheme};
-use zone_ports::audit::AuditRoom;
+use zone_ports::audit::{AuditRoom, AuditTail};
 use zone_ports::{AuditSink, AuditSinkError, Clock};
 
 use crate::chain::{self, ChainHead, CheckpointNote, EpochNote, EpochReason, LINES_PER_CHECKPOINT};
@@ -323,6 +323,13 @@ impl Writer {
         self.sink.sync().map_err(|error| self.failed(error))
     }
 
+    /// Settles and lets the file go: whoever is told may open it at once.
+    pub(crate) fn close(&mut self) -> Result<(), AuditError> {
+        let settled = self.settle();
+        self.sink = Box::new(Gone);
+        settled
+    }
+
     /// Closes the file under a name of its own and goes on in a new one.
     pub(crate) fn rotate(&mut self) -> Result<(), AuditError> {
         self.settle()?;
@@ -354,6 +361,49 @@ impl Writer {
         self.sink.reopen().map_err(|error| self.failed(error))?;
         self.broken.get_or_insert(EpochReason::Reopen);
         self.recover()
+    }
+}
+
+/// In place of the sink of a device that was closed.
+#[derive(Debug)]
+struct Gone;
+
+impl Gone {
+    fn fault<T>() -> Result<T, AuditSinkError> {
+        Err(AuditSinkError {
+            doing: "used: the device is closed",
+            source: ErrorKind::NotConnected.into(),
+        })
+    }
+}
+
+impl AuditSink for Gone {
+    fn append(&mut self, _: &[u8]) -> Result<(), AuditSinkError> {
+        Self::fault()
+    }
+
+    fn room(&mut self, _: u64) -> Result<AuditRoom, AuditSinkError> {
+        Self::fault()
+    }
+
+    fn sync(&mut self) -> Result<(), AuditSinkError> {
+        Self::fault()
+    }
+
+    fn size(&mut self) -> Result<u64, AuditSinkError> {
+        Self::fault()
+    }
+
+    fn rotate(&mut self, _: &str, _: &[u8]) -> Result<(), AuditSinkError> {
+        Self::fault()
+    }
+
+    fn reopen(&mut self) -> Result<(), AuditSinkError> {
+        Self::fault()
+    }
+
+    fn tail(&mut self) -> Result<AuditTail, AuditSinkError> {
+        Self::fault()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use zone_access::Permit;
 use zone_audit::{AuditError, ChainHead, Device, DeviceConfig, DeviceKeys, Durability};
 use zone_barrier::Batch;
@@ -25,6 +25,8 @@ const HEAD: &str = "core/audit-head/";
 pub(crate) const BUILT_IN: &str = "file";
 /// Devices of a zone.
 const MOST: usize = 16;
+/// The version of both records.
+const VERSION: u8 = 1;
 
 /// Opens the file of a device, if its place is allowed.
 pub type OpenAudit = Arc<dyn Fn(&Path) -> Result<Box<dyn AuditSink>, AuditSinkError> + Send + Sync>;
@@ -58,7 +60,9 @@ pub struct AuditDevice {
 }
 
 #[derive(Serialize, Deserialize, zeroize::ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
 struct Record {
+    #[serde(deserialize_with = "known_version")]
     v: u8,
     name: String,
     description: String,
@@ -70,9 +74,19 @@ struct Record {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct HeadRecord {
+    #[serde(deserialize_with = "known_version")]
     v: u8,
     head: ChainHead,
+}
+
+/// Takes no other version: what it means is not guessed at.
+fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    match u8::deserialize(deserializer)? {
+        VERSION => Ok(VERSION),
+        _ => Err(serde::de::Error::custom("another version")),
+    }
 }
 
 impl Record {
@@ -86,7 +100,7 @@ impl Record {
         let signer = signer.to_pkcs8_der().map_err(|_| SystemError::Key)?;
         let hmac = Secret::new(random::bytes::<32>(random));
         Ok(Self {
-            v: 1,
+            v: VERSION,
             name: name.to_owned(),
             description: description.to_owned(),
             file_path: file.to_owned(),
@@ -131,7 +145,8 @@ impl System {
     /// # Errors
     ///
     /// [`SystemError::Invalid`] if the name is taken, or the file is in a place that is not
-    /// allowed, or is another device's.
+    /// allowed, or holds lines already: they are another device's, signed with another key, and
+    /// the two together could never be verified.
     pub async fn enable_audit(
         &self,
         _permit: &Permit,
@@ -143,9 +158,25 @@ impl System {
         let records = self.device_records().await?;
         check_new(&records, name, file, description)?;
         let record = Record::draw(&*self.random, name, file, description)?;
-        let device = self.start(&record).await.map_err(|error| refused(&error))?;
-        self.store_device(&record).await?;
-        self.broker.add(device).map_err(SystemError::Audit)
+        let sink = self.open_empty(&record).map_err(refused)?;
+        let device = self.start_with(&record, sink).await.map_err(refused)?;
+        self.broker.add(device).map_err(SystemError::Audit)?;
+        if let Err(error) = self.store_device(&record).await {
+            // It must not run without a record: its keys would be gone with this process.
+            if let Err(error) = self.broker.remove(name).await {
+                tracing::warn!(device = name, %error, "the audit device did not close well");
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn open_empty(&self, record: &Record) -> Result<Box<dyn AuditSink>, SystemError> {
+        let mut sink = self.open(record)?;
+        if sink.size().map_err(SystemError::Sink)? > 0 {
+            return invalid("field 'file_path': the file holds lines already; name a new file");
+        }
+        Ok(sink)
     }
 
     /// Removes a device; its file stays. One that is not there: no error, as in Vault.
@@ -171,6 +202,7 @@ impl System {
             .delete(key(RECORD, name)?)
             .delete(key(HEAD, name)?);
         self.barrier.commit(batch).await?;
+        self.remembered.lock().await.remove(name);
         Ok(())
     }
 
@@ -231,23 +263,42 @@ impl System {
         &self,
         heads: Vec<(String, Option<ChainHead>)>,
     ) -> Result<(), SystemError> {
-        let mut batch = Batch::new();
-        let mut any = false;
         let mut remembered = self.remembered.lock().await;
+        let mut moved: Vec<(String, ChainHead)> = Vec::new();
         for (name, head) in heads {
-            let Some(head) = head else { continue };
-            if remembered.insert(name.clone(), head) != Some(head) {
-                batch = batch.put(key(HEAD, &name)?, encode(&HeadRecord { v: 1, head })?);
-                any = true;
-            }
+            moved.extend(head.map(|head| (name, head)));
         }
-        if any {
-            self.barrier.commit(batch).await?;
+        moved.retain(|(name, head)| remembered.get(name) != Some(head));
+        if moved.is_empty() {
+            return Ok(());
         }
+        let mut batch = Batch::new();
+        for (name, head) in &moved {
+            let record = HeadRecord {
+                v: VERSION,
+                head: *head,
+            };
+            batch = batch.put(key(HEAD, name)?, encode(&record)?);
+        }
+        self.barrier.commit(batch).await?;
+        remembered.extend(moved);
         Ok(())
     }
 
     async fn start(&self, record: &Record) -> Result<Arc<Device>, SystemError> {
+        let sink = self.open(record)?;
+        self.start_with(record, sink).await
+    }
+
+    fn open(&self, record: &Record) -> Result<Box<dyn AuditSink>, SystemError> {
+        (self.places.open)(Path::new(&record.file_path)).map_err(SystemError::Sink)
+    }
+
+    async fn start_with(
+        &self,
+        record: &Record,
+        sink: Box<dyn AuditSink>,
+    ) -> Result<Arc<Device>, SystemError> {
         let remembered = match self.barrier.get(&key(HEAD, &record.name)?).await? {
             Some(plain) => Some(decode::<HeadRecord>(&plain.value)?.head),
             None => None,
@@ -262,7 +313,6 @@ impl System {
             remembered,
             counts: true,
         };
-        let sink = (self.places.open)(Path::new(&record.file_path)).map_err(SystemError::Sink)?;
         let barrier = self.barrier.clone();
         let revision = Arc::new(move || barrier.last_revision().0);
         Device::start(config, record.keys()?, sink, self.clock.clone(), revision)
@@ -302,6 +352,9 @@ fn check_new(records: &[Record], name: &str, file: &str, text: &str) -> Result<(
     if records.iter().any(|record| record.name == name) {
         return invalid("path already in use");
     }
+    if records.iter().any(|record| record.file_path == file) {
+        return invalid("field 'file_path': another audit device writes that file");
+    }
     if records.len() >= MOST {
         return invalid("there are 16 audit devices already");
     }
@@ -313,10 +366,10 @@ fn invalid<T>(text: &str) -> Result<T, SystemError> {
 }
 
 /// A device that cannot start is the fault of the path that was given.
-fn refused(error: &SystemError) -> SystemError {
+fn refused(error: SystemError) -> SystemError {
     match error {
-        SystemError::Audit(_) | SystemError::Sink(_) => SystemError::Invalid(chain(error)),
-        _ => SystemError::Key,
+        SystemError::Audit(_) | SystemError::Sink(_) => SystemError::Invalid(chain(&error)),
+        other => other,
     }
 }
 
@@ -337,6 +390,7 @@ fn encode(record: &impl Serialize) -> Result<Vec<u8>, SystemError> {
     serde_json::to_vec(record).map_err(|_| SystemError::Corrupt)
 }
 
+/// Another version, an unknown or a missing field is corrupt.
 fn decode<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, SystemError> {
     serde_json::from_slice(bytes).map_err(|_| SystemError::Corrupt)
 }

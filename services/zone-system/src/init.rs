@@ -82,17 +82,12 @@ impl System {
             shares: options.shares,
             threshold: options.threshold,
         };
-        let now = self.clock.now();
-        let prepared = self
-            .barrier
-            .init_prepare(ask, now)
-            .await
-            .map_err(init_error)?;
-        self.access.bootstrap().await?;
-        self.store_built_in().await?;
-        let root = self.access.create_root_token().await?.text;
+        let prepared = self.barrier.init_prepare(ask, self.clock.now()).await;
+        let prepared = prepared.map_err(init_error)?;
         let encrypted = self.encrypt(&options.age_recipients, &prepared.shares)?;
+        let root = self.fill().await;
         self.access.forget();
+        let root = root?;
         self.barrier.init_finish().await.map_err(init_error)?;
         self.barrier.seal();
         Ok(Initialised {
@@ -100,6 +95,13 @@ impl System {
             encrypted,
             root,
         })
+    }
+
+    /// Writes the services' first records; the zone's first token.
+    async fn fill(&self) -> Result<Secret<String>, SystemError> {
+        self.access.bootstrap().await?;
+        self.store_built_in().await?;
+        Ok(self.access.create_root_token().await?.text)
     }
 
     fn encrypt(

@@ -124,14 +124,7 @@ impl System {
     /// running. Never returns; what is due is read from the store, so it can stop anywhere.
     pub async fn background(&self) {
         for round in 0_u64.. {
-            self.broker.tick();
-            if self.is_sealed() {
-                tokio::time::sleep(ROUND).await;
-                continue;
-            }
-            self.barrier.observe(self.clock.now());
-            let more = self.work(round.is_multiple_of(ROUNDS_PER_HEAD)).await;
-            match more {
+            match self.round(round.is_multiple_of(ROUNDS_PER_HEAD)).await {
                 Ok(true) => tokio::task::yield_now().await,
                 Ok(false) => tokio::time::sleep(ROUND).await,
                 Err(error) => {
@@ -144,16 +137,34 @@ impl System {
         }
     }
 
-    async fn work(&self, heads: bool) -> Result<bool, SystemError> {
-        if heads {
-            let _one = self.turning.lock().await;
-            if self.is_sealed() {
-                return Ok(false);
-            }
-            self.start_devices().await?;
-            self.remember_heads().await?;
+    /// One round of background work, with or without the audit devices; whether more is due now.
+    ///
+    /// # Errors
+    ///
+    /// The store's. Whatever was not done is still due.
+    pub async fn round(&self, devices: bool) -> Result<bool, SystemError> {
+        self.broker.tick();
+        if self.is_sealed() {
+            return Ok(false);
         }
-        Ok(self.access.sweep().await?)
+        self.barrier.observe(self.clock.now());
+        let devices = match devices {
+            true => self.tend_devices().await,
+            false => Ok(()),
+        };
+        // An error in one part does not keep the other from being done.
+        let swept = self.access.sweep().await;
+        devices?;
+        Ok(swept?)
+    }
+
+    async fn tend_devices(&self) -> Result<(), SystemError> {
+        let _one = self.turning.lock().await;
+        if self.is_sealed() {
+            return Ok(());
+        }
+        self.start_devices().await?;
+        self.remember_heads().await
     }
 
     async fn open_services(&self) -> Result<(), SystemError> {

@@ -1,0 +1,11 @@
+//! The zone as a whole, over a store that dies where it is told to and over real audit files.
+
+#![expect(clippy::unwrap_used, reason = "the whole crate is tests")]
+
+mod audit;
+mod background;
+mod common;
+mod init;
+mod records;
+mod seal;
+mod tampering;
