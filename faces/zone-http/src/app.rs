@@ -2,28 +2,29 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING,
-};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use tokio::sync::Semaphore;
+use hyper::body::Body;
+use tokio::sync::{Semaphore, mpsc};
+use zeroize::Zeroizing;
 use zone_types::{RequestId, RequestPath, Secret};
 
 use crate::Zone;
-use crate::body::{self, BodyFault, ReplyBody};
+use crate::body::{self, BodyFault, BodyMemory, Held, ReplyBody, Taken};
 use crate::limits;
 use crate::vault;
+use crate::{head, head::NAMESPACE};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The address that the listener saw.
     pub remote: SocketAddr,
+    /// Told of each large answer; the connection ends if one is not taken in time.
+    pub(crate) answers: mpsc::UnboundedSender<Taken>,
 }
 
 /// Rules of one listener.
@@ -42,7 +43,7 @@ pub struct App {
     zone: Arc<Zone>,
     rules: ListenerRules,
     in_flight: Arc<Semaphore>,
-    bodies: Arc<Semaphore>,
+    memory: BodyMemory,
 }
 
 /// A request that passed everything that needs no authentication.
@@ -55,12 +56,12 @@ pub struct Inbound {
     pub path: RequestPath,
     /// The raw query string.
     pub query: String,
-    /// The header fields.
+    /// The header fields, without the token.
     pub headers: HeaderMap,
     /// `X-Vault-Token`, or the bearer token.
     pub token: Option<Secret<String>>,
     /// The body.
-    pub body: Bytes,
+    pub body: Zeroizing<Vec<u8>>,
     /// The client's address, from the listener or a trusted proxy.
     pub client: SocketAddr,
 }
@@ -72,7 +73,7 @@ pub struct Outbound {
     /// `Content-Type`, for a body that is not empty.
     pub content_type: &'static str,
     /// The body; empty for 204.
-    pub body: Vec<u8>,
+    pub body: Zeroizing<Vec<u8>>,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u32>,
 }
@@ -83,17 +84,15 @@ impl Outbound {
         Self {
             status,
             content_type: "application/json",
-            body,
+            body: Zeroizing::new(body),
             retry_after: None,
         }
     }
 
     /// `{"errors":[…]}`.
     pub fn error(status: u16, text: &str) -> Self {
-        let body = serde_json::json!({ "errors": [text] })
-            .to_string()
-            .into_bytes();
-        Self::json(status, body)
+        let body = serde_json::json!({ "errors": [text] });
+        Self::json(status, body.to_string().into_bytes())
     }
 
     fn later(status: u16, text: &str) -> Self {
@@ -111,60 +110,51 @@ impl App {
             zone,
             rules,
             in_flight: Arc::new(Semaphore::new(limits::IN_FLIGHT)),
-            bodies: Arc::new(Semaphore::new(limits::BODIES / 1024)),
+            memory: BodyMemory::default(),
         })
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, peer: &Peer) -> Response<ReplyBody> {
-        let head = request.method() == Method::HEAD;
-        let namespace = request.headers().get("x-vault-namespace").cloned();
+    pub async fn answer<B>(&self, request: Request<B>, peer: &Peer) -> Response<ReplyBody>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let is_head = request.method() == Method::HEAD;
+        let namespace = request.headers().get(NAMESPACE).cloned();
         let judged = tokio::time::timeout(limits::REQUEST, self.judge(request, peer)).await;
         let outbound = judged
             .unwrap_or_else(|_| Outbound::later(503, "the request took longer than 90 seconds"));
-        self.zone.metrics.count(outbound.status);
-        respond(outbound, head, namespace)
+        let mut response = self.respond(outbound, is_head, peer);
+        if let Some(namespace) = namespace {
+            response.headers_mut().insert(NAMESPACE, namespace);
+        }
+        self.zone.metrics.count(response.status().as_u16());
+        response
     }
 
-    async fn judge(&self, request: Request<Incoming>, peer: &Peer) -> Outbound {
+    async fn judge<B>(&self, request: Request<B>, peer: &Peer) -> Outbound
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = request.into_parts();
+        let path = match self.path(&parts) {
+            Ok(path) => path,
+            Err(refused) => return refused,
+        };
+        let held = match body::read(body, &self.memory).await {
+            Ok(held) => held,
+            Err(fault) => return unread(fault),
+        };
+        // Only now, so that clients that send slowly do not take the places of others.
         let Ok(slot) = self.in_flight.clone().try_acquire_owned() else {
             return Outbound::later(503, "too many requests in flight");
         };
-        let (parts, body) = request.into_parts();
-        if let Err(refused) = self.judge_head(&parts) {
-            return refused;
-        }
-        let raw = parts.uri.path();
-        let Some(raw) = raw.strip_prefix("/v1/") else {
-            return Outbound::json(404, br#"{"errors":[]}"#.to_vec());
-        };
-        let path = match RequestPath::from_wire(raw) {
-            Ok(path) => path,
-            Err(fault) => return Outbound::error(400, &fault.to_string()),
-        };
-        let held = match body::read(body, &self.bodies).await {
-            Ok(held) => held,
-            Err(BodyFault::TooLarge) => {
-                return Outbound::error(413, "the body is larger than 32 MiB");
-            }
-            Err(BodyFault::Busy) => return Outbound::later(503, "too many large bodies at once"),
-            Err(BodyFault::Broken) => return Outbound::error(400, "the body ended early"),
-        };
-        let inbound = Inbound {
-            id: RequestId::from_random(zone_ports::random::bytes(&*self.zone.random)),
-            path,
-            query: parts.uri.query().unwrap_or("").to_owned(),
-            token: token_of(&parts.headers),
-            client: self.client(&parts.headers, peer),
-            method: parts.method,
-            headers: parts.headers,
-            body: held.bytes.clone(),
-        };
+        let (inbound, share) = self.inbound(parts, path, held, peer);
         let zone = self.zone.clone();
         // A task of its own: a client that goes away, or the time limit, must not stop a request
         // between its commit and what has to follow it (caches, the audit trail).
         let served = tokio::spawn(async move {
-            let _held = (slot, held);
+            let _held = (slot, share);
             vault::serve(&zone, inbound).await
         });
         served
@@ -172,144 +162,73 @@ impl App {
             .unwrap_or_else(|_| Outbound::error(500, "internal error"))
     }
 
-    fn judge_head(&self, parts: &http::request::Parts) -> Result<(), Outbound> {
-        if self.rules.loopback_hosts_only && !names_loopback(parts) {
-            let text = "this zone answers to loopback names only: use 127.0.0.1 or localhost";
-            return Err(Outbound::error(403, text));
-        }
-        let headers = &parts.headers;
-        if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-            return Err(Outbound::error(
-                400,
-                "Content-Length together with Transfer-Encoding",
-            ));
-        }
-        let size: usize = headers
-            .iter()
-            .map(|(name, value)| name.as_str().len() + value.len() + 4)
-            .sum();
-        if size > limits::HEAD {
-            return Err(Outbound::error(
-                431,
-                "the header fields are larger than 64 KiB",
-            ));
-        }
-        if headers.get_all("x-vault-token").iter().count() > 1 {
-            return Err(Outbound::error(400, "more than one X-Vault-Token"));
-        }
-        if let Some(namespace) = headers.get("x-vault-namespace")
-            && !matches!(namespace.as_bytes(), b"" | b"root" | b"/" | b"root/")
-        {
-            return Err(Outbound::error(404, "namespace not found"));
-        }
-        Ok(())
+    /// Judges the head. The canonical path below `/v1/` (A3).
+    fn path(&self, parts: &Parts) -> Result<RequestPath, Outbound> {
+        self.rules.judge(parts)?;
+        let Some(raw) = parts.uri.path().strip_prefix("/v1/") else {
+            return Err(Outbound::json(404, br#"{"errors":[]}"#.to_vec()));
+        };
+        RequestPath::from_wire(raw).map_err(|fault| Outbound::error(400, &fault.to_string()))
     }
 
-    /// The client's address: the peer's, unless the peer is a trusted proxy; then the last
-    /// address of `X-Forwarded-For` that is not a trusted proxy itself (attack 6).
-    fn client(&self, headers: &HeaderMap, peer: &Peer) -> SocketAddr {
-        let trusted =
-            |address: IpAddr| self.rules.trusted_proxies.contains(&address.to_canonical());
-        if !trusted(peer.remote.ip()) {
-            return peer.remote;
+    fn inbound(
+        &self,
+        mut parts: Parts,
+        path: RequestPath,
+        mut held: Held,
+        peer: &Peer,
+    ) -> (Inbound, Held) {
+        let inbound = Inbound {
+            id: RequestId::from_random(zone_ports::random::bytes(&*self.zone.random)),
+            path,
+            query: parts.uri.query().unwrap_or("").to_owned(),
+            token: head::take_token(&mut parts.headers),
+            client: self.rules.client(&parts.headers, peer.remote),
+            method: parts.method,
+            headers: parts.headers,
+            body: std::mem::take(&mut held.bytes),
+        };
+        (inbound, held)
+    }
+
+    fn respond(&self, outbound: Outbound, is_head: bool, peer: &Peer) -> Response<ReplyBody> {
+        let length = outbound.body.len();
+        let bodiless = is_head || matches!(outbound.status, 204 | 304);
+        let body = match bodiless {
+            true => Zeroizing::default(),
+            false => outbound.body,
+        };
+        let Ok((body, taken)) = body::reply(body, &self.memory) else {
+            let busy = Outbound::later(503, "too many large answers that were not taken yet");
+            return self.respond(busy, is_head, peer);
+        };
+        if let Some(taken) = taken {
+            // Without a connection there is nobody to wait for.
+            let _ = peer.answers.send(taken);
         }
-        let hops: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|text| text.split(','))
-            .collect();
-        for hop in hops.iter().rev() {
-            match hop.trim().parse::<IpAddr>() {
-                Ok(address) if trusted(address) => {}
-                Ok(address) => return SocketAddr::new(address, 0),
-                Err(_) => break,
+        let mut response = Response::new(body);
+        let unknown = StatusCode::INTERNAL_SERVER_ERROR;
+        *response.status_mut() = StatusCode::from_u16(outbound.status).unwrap_or(unknown);
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if length > 0 && (is_head || !bodiless) {
+            let content_type = HeaderValue::from_static(outbound.content_type);
+            headers.insert(CONTENT_TYPE, content_type);
+            if is_head {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
         }
-        peer.remote
-    }
-}
-
-fn names_loopback(parts: &http::request::Parts) -> bool {
-    let host = match parts.uri.authority() {
-        Some(authority) => authority.host().to_owned(),
-        None => {
-            let text = parts
-                .headers
-                .get(HOST)
-                .and_then(|host| host.to_str().ok())
-                .unwrap_or("");
-            match text.parse::<http::uri::Authority>() {
-                Ok(authority) => authority.host().to_owned(),
-                Err(_) => return false,
-            }
+        if let Some(secs) = outbound.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
         }
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        response
+    }
 }
 
-fn token_of(headers: &HeaderMap) -> Option<Secret<String>> {
-    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-    if let Some(token) = headers.get("x-vault-token").and_then(text) {
-        return Some(Secret::new(token));
-    }
-    let bearer = headers.get(AUTHORIZATION).and_then(text)?;
-    let token = bearer
-        .strip_prefix("Bearer ")
-        .or_else(|| bearer.strip_prefix("bearer "))?;
-    Some(Secret::new(token.trim().to_owned()))
-}
-
-fn respond(outbound: Outbound, head: bool, namespace: Option<HeaderValue>) -> Response<ReplyBody> {
-    let length = outbound.body.len();
-    let body = if head {
-        Bytes::new()
-    } else {
-        Bytes::from(outbound.body)
-    };
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() =
-        StatusCode::from_u16(outbound.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if length > 0 {
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static(outbound.content_type),
-        );
-        if head {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-    }
-    if let Some(secs) = outbound.retry_after {
-        headers.insert(http::header::RETRY_AFTER, HeaderValue::from(secs));
-    }
-    if let Some(namespace) = namespace {
-        headers.insert("x-vault-namespace", namespace);
-    }
-    response
-}
-
-/// Counts of answers, for the metrics.
-#[derive(Debug, Default)]
-pub struct StatusCounts([AtomicU64; 6]);
-
-impl StatusCounts {
-    /// Counts one answer by the first digit of its status.
-    pub fn add(&self, status: u16) {
-        if let Some(count) = self.0.get(usize::from(status / 100)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Answers so far whose status begins with `class`.
-    pub fn of(&self, class: usize) -> u64 {
-        self.0
-            .get(class)
-            .map_or(0, |count| count.load(Ordering::Relaxed))
+fn unread(fault: BodyFault) -> Outbound {
+    match fault {
+        BodyFault::TooLarge => Outbound::error(413, "the body is larger than 32 MiB"),
+        BodyFault::Busy => Outbound::later(503, "too many large bodies at once"),
+        BodyFault::Broken => Outbound::error(400, "the body ended early"),
     }
 }

@@ -1,22 +1,47 @@
-//! Bodies: reading one under limits, writing one whole.
+//! Bodies: reading one under limits, writing one whole. Both are wiped when they are dropped.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use zeroize::Zeroizing;
 
 use crate::limits;
 
-/// An answer's body: whole in memory, wiped by its owner if it held secrets.
+/// An answer's body: whole in memory, wiped when the last byte is with the system or the
+/// connection is gone.
 pub(crate) type ReplyBody = Full<Bytes>;
 
-/// A request's body and its share of the memory that bodies may take together.
+/// The memory that bodies may take together.
+#[derive(Debug)]
+pub(crate) struct BodyMemory {
+    /// In bytes.
+    small: Arc<Semaphore>,
+    /// In KiB.
+    large: Arc<Semaphore>,
+    /// In KiB.
+    answers: Arc<Semaphore>,
+}
+
+impl Default for BodyMemory {
+    fn default() -> Self {
+        Self {
+            small: Arc::new(Semaphore::new(limits::SMALL_BODIES)),
+            large: Arc::new(Semaphore::new(limits::BODIES / 1024)),
+            answers: Arc::new(Semaphore::new(limits::ANSWERS / 1024)),
+        }
+    }
+}
+
+/// A request's body and its share of the memory.
+#[derive(Default)]
 pub(crate) struct Held {
     /// The bytes.
-    pub(crate) bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    small: Option<OwnedSemaphorePermit>,
+    large: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a body was not read.
@@ -32,31 +57,247 @@ pub(crate) enum BodyFault {
 
 /// Reads a body under the limits.
 ///
-/// The share is taken by the announced length, or by the largest one if none was announced, in
-/// KiB, before a byte is read: many clients that send large bodies slowly cannot take the memory
-/// of the head.
-pub(crate) async fn read(body: Incoming, memory: &Arc<Semaphore>) -> Result<Held, BodyFault> {
-    if body.is_end_stream() {
-        return Ok(Held {
-            bytes: Bytes::new(),
-            _share: None,
-        });
+/// A large one takes its share by the announced length before a byte is read: many clients that
+/// send large bodies slowly cannot take the memory of the head. A small one takes its share as
+/// it comes in: those clients cannot keep others from sending what is usual either.
+pub(crate) async fn read<B>(mut body: B, memory: &BodyMemory) -> Result<Held, BodyFault>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut held = Held::default();
+    match body.size_hint().exact() {
+        Some(announced) if announced > limits::BODY as u64 => return Err(BodyFault::TooLarge),
+        Some(announced) if announced > limits::SMALL_BODY as u64 => {
+            held.large = Some(share(&memory.large, announced.div_ceil(1024))?);
+        }
+        _ => {}
     }
-    let announced = body.size_hint().exact().unwrap_or(limits::BODY as u64);
-    if announced > limits::BODY as u64 {
-        return Err(BodyFault::TooLarge);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyFault::Broken)?;
+        if let Ok(data) = frame.into_data() {
+            held.take(&data, memory)?;
+        }
     }
-    let kib = u32::try_from(announced.div_ceil(1024)).unwrap_or(u32::MAX);
-    let share = memory
-        .clone()
-        .try_acquire_many_owned(kib)
-        .map_err(|_| BodyFault::Busy)?;
-    match Limited::new(body, limits::BODY).collect().await {
-        Ok(whole) => Ok(Held {
-            bytes: whole.to_bytes(),
-            _share: Some(share),
-        }),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyFault::TooLarge),
-        Err(_) => Err(BodyFault::Broken),
+    Ok(held)
+}
+
+impl Held {
+    fn take(&mut self, data: &[u8], memory: &BodyMemory) -> Result<(), BodyFault> {
+        let len = self.bytes.len() + data.len();
+        if len > limits::BODY {
+            return Err(BodyFault::TooLarge);
+        }
+        if self.large.is_none() && len > limits::SMALL_BODY {
+            // Its length was not announced: it may become as long as any.
+            self.large = Some(share(&memory.large, (limits::BODY / 1024) as u64)?);
+            self.small = None;
+        }
+        if self.large.is_none() && !data.is_empty() {
+            let more = share(&memory.small, data.len() as u64)?;
+            match &mut self.small {
+                Some(small) => small.merge(more),
+                None => self.small = Some(more),
+            }
+        }
+        self.push(data);
+        Ok(())
+    }
+
+    /// Appends; a buffer that was too small is wiped.
+    fn push(&mut self, data: &[u8]) {
+        let len = self.bytes.len() + data.len();
+        if len > self.bytes.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(len.max(self.bytes.capacity() * 2)));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        self.bytes.extend_from_slice(data);
+    }
+}
+
+fn share(of: &Arc<Semaphore>, count: u64) -> Result<OwnedSemaphorePermit, BodyFault> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    of.clone()
+        .try_acquire_many_owned(count)
+        .map_err(|_| BodyFault::Busy)
+}
+
+/// Told when a large answer is with the system or its connection is gone.
+pub(crate) type Taken = oneshot::Receiver<()>;
+
+/// An answer until it is with the system.
+struct Sent {
+    body: Zeroizing<Vec<u8>>,
+    _share: Option<OwnedSemaphorePermit>,
+    _taken: Option<oneshot::Sender<()>>,
+}
+
+impl AsRef<[u8]> for Sent {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// A body for the wire. A large one holds its share of the memory until the client took it.
+pub(crate) fn reply(
+    body: Zeroizing<Vec<u8>>,
+    memory: &BodyMemory,
+) -> Result<(ReplyBody, Option<Taken>), BodyFault> {
+    if body.is_empty() {
+        return Ok((Full::default(), None));
+    }
+    let (mut share_of, mut tell, mut taken) = (None, None, None);
+    if body.len() >= limits::LARGE_ANSWER {
+        share_of = Some(share(&memory.answers, body.len().div_ceil(1024) as u64)?);
+        let (sender, receiver) = oneshot::channel();
+        (tell, taken) = (Some(sender), Some(receiver));
+    }
+    let sent = Sent {
+        body,
+        _share: share_of,
+        _taken: tell,
+    };
+    Ok((Full::new(Bytes::from_owner(sent)), taken))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Frame, SizeHint};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// A body whose parts a test sends when it likes.
+    struct Slow {
+        parts: mpsc::UnboundedReceiver<Bytes>,
+        announced: Option<u64>,
+    }
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let part = self.parts.poll_recv(cx);
+            part.map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.announced
+                .map_or_else(SizeHint::new, SizeHint::with_exact)
+        }
+    }
+
+    fn slow(announced: Option<usize>) -> (mpsc::UnboundedSender<Bytes>, Slow) {
+        let (sender, parts) = mpsc::unbounded_channel();
+        let announced = announced.map(|length| length as u64);
+        (sender, Slow { parts, announced })
+    }
+
+    async fn whole(size: usize, announced: bool, memory: &BodyMemory) -> Result<Held, BodyFault> {
+        let (sender, body) = slow(announced.then_some(size));
+        for at in (0..size).step_by(MIB) {
+            let part = vec![b'x'; MIB.min(size - at)];
+            sender.send(part.into()).unwrap();
+        }
+        drop(sender);
+        read(body, memory).await
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_whole_up_to_the_limit() {
+        let memory = BodyMemory::default();
+        for announced in [true, false] {
+            for size in [
+                0,
+                1,
+                limits::SMALL_BODY,
+                limits::SMALL_BODY + 1,
+                limits::BODY,
+            ] {
+                let held = whole(size, announced, &memory).await.ok();
+                assert_eq!(held.map(|held| held.bytes.len()), Some(size));
+            }
+            let over = whole(limits::BODY + 1, announced, &memory).await.err();
+            assert_eq!(over, Some(BodyFault::TooLarge));
+        }
+        assert_eq!(memory.large.available_permits(), limits::BODIES / 1024);
+        assert_eq!(memory.small.available_permits(), limits::SMALL_BODIES);
+    }
+
+    #[tokio::test]
+    async fn attack_slow_large_bodies_leave_room_for_usual_ones() {
+        let memory = Arc::new(BodyMemory::default());
+        let mut attackers = Vec::new();
+        for _ in 0..limits::BODIES / limits::BODY {
+            let (sender, body) = slow(Some(limits::BODY));
+            let memory = memory.clone();
+            let reading = tokio::spawn(async move { read(body, &memory).await.is_ok() });
+            attackers.push((sender, reading));
+        }
+        while memory.large.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = whole(MIB, true, &memory).await.err();
+        assert_eq!(refused, Some(BodyFault::Busy));
+        let refused = whole(MIB, false, &memory).await.err();
+        assert_eq!(refused, Some(BodyFault::Busy));
+        for announced in [true, false] {
+            assert!(whole(limits::SMALL_BODY, announced, &memory).await.is_ok());
+        }
+        for (sender, reading) in attackers {
+            drop(sender);
+            assert!(reading.await.unwrap());
+        }
+        assert!(whole(MIB, true, &memory).await.is_ok());
+    }
+
+    /// Who announces and sends nothing takes nothing.
+    #[tokio::test]
+    async fn attack_small_bodies_that_never_come_take_no_memory() {
+        let memory = Arc::new(BodyMemory::default());
+        let (sender, body) = slow(Some(limits::SMALL_BODY));
+        let reading = {
+            let memory = memory.clone();
+            tokio::spawn(async move { read(body, &memory).await.is_ok() })
+        };
+        sender.send(Bytes::from_static(b"{")).unwrap();
+        while memory.small.available_permits() == limits::SMALL_BODIES {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(memory.small.available_permits(), limits::SMALL_BODIES - 1);
+        reading.abort();
+        assert!(reading.await.is_err());
+        assert_eq!(memory.small.available_permits(), limits::SMALL_BODIES);
+    }
+
+    #[tokio::test]
+    async fn attack_large_answers_that_nobody_takes_are_bounded() {
+        let memory = BodyMemory::default();
+        let answer = || reply(Zeroizing::new(vec![1; 64 * MIB]), &memory);
+        let mut waiting = Vec::new();
+        for _ in 0..4 {
+            waiting.push(answer().unwrap());
+        }
+        assert_eq!(answer().err(), Some(BodyFault::Busy));
+        assert!(
+            reply(Zeroizing::new(vec![1; 1000]), &memory)
+                .unwrap()
+                .1
+                .is_none()
+        );
+        let (body, taken) = waiting.pop().unwrap();
+        drop(body);
+        assert!(taken.unwrap().await.is_err(), "told that it is gone");
+        assert!(answer().is_ok());
     }
 }

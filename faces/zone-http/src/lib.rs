@@ -13,9 +13,12 @@
 
 pub mod app;
 mod body;
+mod head;
 pub mod limits;
 pub mod metrics;
 pub mod server;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod vault;
 

@@ -4,37 +4,148 @@
 //! metric name, so that metrics can neither leak names nor explode (attack 10).
 
 use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::app::StatusCounts;
+/// The `Content-Type` of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Classes of status that are told of.
+const CLASSES: std::ops::RangeInclusive<usize> = 1..=5;
 
 /// The counters of one head.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    answers: StatusCounts,
+    /// By the first digit of the status.
+    answers: [AtomicU64; 6],
 }
 
 impl Metrics {
     /// Counts one answer.
     pub fn count(&self, status: u16) {
-        self.answers.add(status);
+        if let Some(count) = self.answers.get(usize::from(status / 100)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// The text that a scraper reads.
     pub fn text(&self, sealed: bool) -> String {
         let mut out = String::new();
-        out.push_str("# TYPE zonehead_http_responses counter\n");
-        out.push_str("# HELP zonehead_http_responses Answers by class of HTTP status.\n");
-        for class in 1..=5 {
-            let count = self.answers.of(class);
-            let _ = writeln!(
-                out,
-                "zonehead_http_responses_total{{class=\"{class}xx\"}} {count}"
-            );
+        let name = "zonehead_http_responses";
+        describe(
+            &mut out,
+            name,
+            "counter",
+            "Answers by class of HTTP status.",
+        );
+        for class in CLASSES {
+            let count = self.answers[class].load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}_total{{class=\"{class}xx\"}} {count}");
         }
-        out.push_str("# TYPE zonehead_sealed gauge\n");
-        out.push_str("# HELP zonehead_sealed 1 while the zone is sealed.\n");
-        let _ = writeln!(out, "zonehead_sealed {}", u8::from(sealed));
+        let name = "zonehead_sealed";
+        describe(&mut out, name, "gauge", "1 while the zone is sealed.");
+        let _ = writeln!(out, "{name} {}", u8::from(sealed));
         out.push_str("# EOF\n");
         out
+    }
+}
+
+fn describe(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = write!(out, "# TYPE {name} {kind}\n# HELP {name} {help}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// One family as a strict reader takes it: its name, its type, its samples.
+    struct Family {
+        name: String,
+        kind: String,
+        samples: Vec<(String, f64)>,
+    }
+
+    /// Reads OpenMetrics 1.0: each family in one piece, its type and help first and once, names
+    /// of samples that fit the type, no sample twice, `# EOF` last.
+    fn strict(text: &str) -> Vec<Family> {
+        let body = text.strip_suffix("# EOF\n").expect("ends in # EOF");
+        let (mut families, mut seen) = (Vec::<Family>::new(), BTreeSet::new());
+        for line in body.lines() {
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            match words[..] {
+                ["#", "TYPE", name, kind] => {
+                    assert!(
+                        families.iter().all(|family| family.name != name),
+                        "{name} twice"
+                    );
+                    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                    assert!(
+                        name.chars().all(word) && !name.ends_with("_total"),
+                        "{name}"
+                    );
+                    families.push(Family {
+                        name: name.to_owned(),
+                        kind: kind.to_owned(),
+                        samples: Vec::new(),
+                    });
+                }
+                ["#", "HELP", name, help] => {
+                    let family = families.last().expect("the type first");
+                    assert!(family.name == name && family.samples.is_empty(), "{line}");
+                    assert!(!help.is_empty());
+                }
+                ["#", ..] => panic!("no metadata: {line}"),
+                _ => {
+                    let family = families.last_mut().expect("the type first");
+                    let (series, value) = line.rsplit_once(' ').expect("a value");
+                    let name = series.split('{').next().unwrap();
+                    let suffix = match family.kind.as_str() {
+                        "counter" => "_total",
+                        "gauge" => "",
+                        other => panic!("an unknown type: {other}"),
+                    };
+                    assert_eq!(name, format!("{}{suffix}", family.name));
+                    assert!(seen.insert(series.to_owned()), "{series} twice");
+                    family
+                        .samples
+                        .push((series.to_owned(), value.parse().unwrap()));
+                }
+            }
+        }
+        families
+    }
+
+    #[test]
+    fn the_text_is_what_open_metrics_asks_for() {
+        let metrics = Metrics::default();
+        for status in [200, 204, 404, 503, 299] {
+            metrics.count(status);
+        }
+        let families = strict(&metrics.text(true));
+        let names: Vec<&str> = families.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["zonehead_http_responses", "zonehead_sealed"]);
+        let series = |class: u8| format!("zonehead_http_responses_total{{class=\"{class}xx\"}}");
+        let counts = [(1, 0.0), (2, 3.0), (3, 0.0), (4, 1.0), (5, 1.0)];
+        let expected = counts.map(|(class, count)| (series(class), count));
+        assert_eq!(families[0].samples, expected);
+        assert_eq!(families[1].samples, [("zonehead_sealed".to_owned(), 1.0)]);
+        assert!(metrics.text(false).contains("zonehead_sealed 0\n"));
+    }
+
+    #[test]
+    fn attack_10_no_status_adds_a_series() {
+        let metrics = Metrics::default();
+        let series = |text: &str| {
+            let families = strict(text);
+            let samples = families.into_iter().flat_map(|family| family.samples);
+            samples.map(|(series, _)| series).collect::<Vec<_>>()
+        };
+        let before = series(&metrics.text(false));
+        for status in 0..=u16::MAX {
+            metrics.count(status);
+        }
+        assert_eq!(series(&metrics.text(false)), before);
+        assert_eq!(before.len(), 6);
     }
 }

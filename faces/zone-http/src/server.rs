@@ -3,21 +3,27 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::app::{App, Peer};
-use crate::body::ReplyBody;
+use crate::body::{ReplyBody, Taken};
 use crate::limits;
+
+/// After a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `app` on `listener` until `stop` says true, then lets open requests end.
 ///
@@ -30,7 +36,7 @@ pub async fn serve(
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
     let connections = Arc::new(Semaphore::new(limits::CONNECTIONS));
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     loop {
         let Ok(slot) = connections.clone().acquire_owned().await else {
             break;
@@ -46,13 +52,14 @@ pub async fn serve(
                     app: app.clone(),
                     remote,
                     stop: stop.clone(),
+                    patience: limits::REQUEST,
                 };
                 tasks.spawn(connection.run(stream, acceptor.clone(), slot));
             }
             Err(error) => {
-                // Out of descriptors, or the client went away: go on, but let others run first.
+                // The client went away, or there are no descriptors left: some may be soon.
                 warn!(%error, "a connection could not be accepted");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -69,6 +76,8 @@ struct Connection {
     app: Arc<App>,
     remote: SocketAddr,
     stop: watch::Receiver<bool>,
+    /// How long a large answer may take to be taken.
+    patience: Duration,
 }
 
 impl Connection {
@@ -99,67 +108,96 @@ impl Connection {
         }
     }
 
-    async fn http1(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let service = self.service();
+    async fn http1(self, stream: impl Stream) {
+        let (service, answers) = self.service();
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits::HANDSHAKE)
             .max_buf_size(limits::HEAD)
             .max_headers(limits::HEADERS)
             .serve_connection(TokioIo::new(stream), service_fn(service));
-        let mut connection = std::pin::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = stopped(&mut self.stop) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = result {
-            debug!(remote = %self.remote, %error, "connection ended");
-        }
+        self.drive(connection, answers).await;
     }
 
-    async fn http2(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let service = self.service();
+    async fn http2(self, stream: impl Stream) {
+        let (service, answers) = self.service();
         let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(128)
+            .max_concurrent_streams(limits::STREAMS)
             .max_header_list_size(limits::HEAD as u32)
             .max_pending_accept_reset_streams(64)
             .max_local_error_reset_streams(256)
             .keep_alive_interval(limits::HANDSHAKE)
             .keep_alive_timeout(limits::HANDSHAKE)
             .serve_connection(TokioIo::new(stream), service_fn(service));
+        self.drive(connection, answers).await;
+    }
+
+    /// Runs a connection to its end: the client's, that of the listener, or that of patience with
+    /// a client that does not take a large answer.
+    async fn drive<C>(mut self, connection: C, mut answers: mpsc::UnboundedReceiver<Taken>)
+    where
+        C: GracefulConnection,
+        C::Error: std::fmt::Display,
+    {
         let mut connection = std::pin::pin!(connection);
-        let result = tokio::select! {
-            result = connection.as_mut() => result,
-            () = stopped(&mut self.stop) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut untaken = JoinSet::new();
+        let mut stopping = false;
+        let (remote, patience) = (self.remote, self.patience);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(%remote, %error, "connection ended");
+                    }
+                    return;
+                }
+                () = stopped(&mut self.stop), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Some(taken) = answers.recv() => {
+                    untaken.spawn(async move {
+                        tokio::time::timeout(patience, taken).await.is_ok()
+                    });
+                }
+                Some(in_time) = untaken.join_next() => {
+                    if matches!(in_time, Ok(false)) {
+                        debug!(%remote, "a large answer was not taken in time");
+                        return;
+                    }
+                }
             }
-        };
-        if let Err(error) = result {
-            debug!(remote = %self.remote, %error, "connection ended");
         }
     }
 
-    fn service(
-        &self,
-    ) -> impl Fn(Request<Incoming>) -> ServiceFuture + Clone + Send + 'static + use<> {
-        let (app, peer) = (
-            self.app.clone(),
-            Peer {
-                remote: self.remote,
-            },
-        );
-        move |request| {
+    fn service(&self) -> (impl Service + use<>, mpsc::UnboundedReceiver<Taken>) {
+        let (sender, answers) = mpsc::unbounded_channel();
+        let peer = Peer {
+            remote: self.remote,
+            answers: sender,
+        };
+        let app = self.app.clone();
+        let service = move |request| {
             let (app, peer) = (app.clone(), peer.clone());
             Box::pin(async move { Ok(app.answer(request, &peer).await) }) as ServiceFuture
-        }
+        };
+        (service, answers)
     }
 }
+
+/// Bytes both ways.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
+trait Service: Fn(Request<Incoming>) -> ServiceFuture + Clone + Send + 'static {}
+
+impl<T: Fn(Request<Incoming>) -> ServiceFuture + Clone + Send + 'static> Service for T {}
 
 type ServiceFuture = std::pin::Pin<
     Box<dyn std::future::Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>,
 >;
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ impl<'a> Trail<'a> {
         let auth = answer.auth.as_ref().map(auth_of);
         let response = ResponsePart {
             status: answer.outbound.status,
-            data: answer.data.as_ref().map(|data| Data::Json(data.get())),
+            data: answer.data.text().map(Data::Json),
             auth: auth.as_ref(),
             clear_keys: &self.mount.config.audit_non_hmac_response_keys,
             warnings: &answer.warnings,
@@ -133,7 +133,7 @@ pub(super) async fn refusal(
     let namespace = NamespaceId::root();
     let known = refusal.token.as_ref();
     // What strangers send is not worth a hash of each string.
-    let data = known.map(|_| &asked.data);
+    let data = known.map(|_| &asked.data.0);
     let request = request_of(inbound, &namespace, asked.operation, data, &headers);
     let auth = known.map(|token| AuthPart {
         decision: Some(Decision {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use zeroize::{Zeroize, Zeroizing};
 use zone_access::TokenId;
 use zone_types::{RequestId, RequestPath};
 
@@ -13,7 +14,7 @@ use crate::app::Outbound;
 pub(super) struct Encoded {
     pub(super) outbound: Outbound,
     /// `data`, for the response line.
-    pub(super) data: Option<Box<RawValue>>,
+    pub(super) data: Kept,
     /// The `auth` block, for the response line.
     pub(super) auth: Option<Auth>,
     /// The error, for the response line.
@@ -22,6 +23,24 @@ pub(super) struct Encoded {
     pub(super) new_token: Option<TokenId>,
     /// The warnings, for the response line.
     pub(super) warnings: Vec<String>,
+}
+
+/// `data` as JSON text, wiped when it is dropped.
+#[derive(Default)]
+pub(super) struct Kept(Option<Box<RawValue>>);
+
+impl Kept {
+    pub(super) fn text(&self) -> Option<&str> {
+        self.0.as_deref().map(RawValue::get)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(raw) = self.0.take() {
+            Box::<str>::from(raw).into_string().zeroize();
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -60,7 +79,7 @@ pub(super) fn encode(id: &RequestId, path: &RequestPath, result: Result<Reply, F
         Ok(Reply::Raw { content_type, body }) => plain(Outbound {
             status: if body.is_empty() { 204 } else { 200 },
             content_type,
-            body,
+            body: Zeroizing::new(body),
             retry_after: None,
         }),
         Ok(Reply::Data(answer)) => enveloped(id, path, 200, answer),
@@ -94,7 +113,7 @@ pub(super) fn refuse(id: &RequestId, fault: Fault) -> Outbound {
 fn plain(outbound: Outbound) -> Encoded {
     Encoded {
         outbound,
-        data: None,
+        data: Kept::default(),
         auth: None,
         error: None,
         new_token: None,
@@ -108,6 +127,10 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
         _ => Map::new(),
     };
     let auth = answer.auth.as_ref();
+    // Room enough, so that no part of it stays behind where it grew out of its place.
+    let size = answer.data.as_ref().map_or(0, |data| data.get().len());
+    let copies = if injected.is_empty() { 1 } else { 2 };
+    let mut body = Vec::with_capacity(copies * size + 2048);
     let envelope = Envelope {
         request_id: id.to_string(),
         lease_id: "",
@@ -119,7 +142,6 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
         auth,
         injected,
     };
-    let mut body = Vec::with_capacity(512);
     if serde_json::to_writer(&mut body, &envelope).is_err() {
         return plain(refuse(
             id,
@@ -131,7 +153,7 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
     let outbound = Outbound::json(status, body);
     Encoded {
         outbound,
-        data: answer.data,
+        data: Kept(answer.data),
         auth: answer.auth,
         error: None,
         new_token,

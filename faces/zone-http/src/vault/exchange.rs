@@ -17,6 +17,12 @@ pub struct Call {
     pub token: Option<zone_types::Secret<String>>,
 }
 
+impl Drop for Call {
+    fn drop(&mut self) {
+        super::fields::wipe_all(&mut self.data);
+    }
+}
+
 /// What an engine answers.
 pub enum Reply {
     /// 204 without a body.

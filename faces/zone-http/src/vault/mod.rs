@@ -15,16 +15,17 @@ mod sys;
 mod sys_mounts;
 mod sys_open;
 mod sys_policy;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use http::Method;
-use serde_json::{Map, Value};
 use zone_access::{Ask, MountKind, Operation, Permit, Refusal, RefusalKind};
-use zone_types::json;
 
 use crate::Zone;
 use crate::app::{Inbound, Outbound};
 use exchange::{Call, Fault, Reply};
+use fields::{Fields, Given};
 
 pub use sys_open::OPEN_SYS;
 
@@ -33,20 +34,14 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
     if let Some(outbound) = sys_open::serve(zone, &inbound).await {
         return outbound;
     }
-    // Whoever asks for a wrapped answer must not get it in clear.
-    let wrap = inbound.headers.get("x-vault-wrap-ttl");
-    if wrap.is_some_and(|ttl| !matches!(ttl.as_bytes(), b"" | b"0" | b"0s")) {
-        let fault = Fault::bad_request("X-Vault-Wrap-TTL: response wrapping does not exist here");
-        return envelope::refuse(&inbound.id, fault);
-    }
-    let (operation, data) = match read(&mut inbound) {
-        Ok(read) => read,
-        Err(fault) => return envelope::refuse(&inbound.id, fault),
-    };
+    // B2: nothing else is looked at while sealed.
     if zone.system.is_sealed() {
         return envelope::refuse(&inbound.id, Fault::new(503, "Vault is sealed"));
     }
-    let asked = Asked { operation, data };
+    let asked = match read(&mut inbound) {
+        Ok(asked) => asked,
+        Err(fault) => return envelope::refuse(&inbound.id, fault),
+    };
     match permit(zone, &inbound, asked).await {
         Ok((permit, asked)) => run(zone, &inbound, permit, asked).await,
         Err(outbound) => *outbound,
@@ -56,24 +51,13 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
 /// What a request asks, before anybody judged it.
 struct Asked {
     operation: Operation,
-    data: Map<String, Value>,
+    data: Given,
 }
 
 /// The operation and the fields of a request.
-fn read(inbound: &mut Inbound) -> Result<(Operation, Map<String, Value>), Fault> {
-    let query = query::parse(&inbound.query)?;
-    let lists = query
-        .get("list")
-        .is_some_and(|value| value == "true" || value == "1");
-    let operation = match inbound.method.as_str() {
-        "GET" | "HEAD" if lists => Operation::List,
-        "GET" | "HEAD" => Operation::Read,
-        "LIST" => Operation::List,
-        "POST" | "PUT" => Operation::Update,
-        "PATCH" => Operation::Patch,
-        "DELETE" => Operation::Delete,
-        _ => return Err(Fault::unsupported_operation()),
-    };
+fn read(inbound: &mut Inbound) -> Result<Asked, Fault> {
+    let query = query::parse_named(&inbound.query)?;
+    let operation = operation(inbound.method.as_str(), &query)?;
     if operation == Operation::List {
         inbound.path = inbound.path.as_prefix();
     }
@@ -86,42 +70,43 @@ fn read(inbound: &mut Inbound) -> Result<(Operation, Map<String, Value>), Fault>
         }
         _ => query,
     };
-    Ok((operation, data))
+    Ok(Asked { operation, data })
 }
 
-fn body_fields(inbound: &Inbound, operation: Operation) -> Result<Map<String, Value>, Fault> {
+fn operation(method: &str, query: &Given) -> Result<Operation, Fault> {
+    let asks = |name| Ok::<_, Fault>(Fields(query).flag(name)?.unwrap_or(false));
+    Ok(match method {
+        // Whoever asks for help must not get the value.
+        "GET" | "HEAD" if asks("help")? => return Err(Fault::unsupported_operation()),
+        "GET" | "HEAD" if asks("list")? => Operation::List,
+        "GET" | "HEAD" => Operation::Read,
+        "LIST" => Operation::List,
+        "POST" | "PUT" => Operation::Update,
+        "PATCH" => Operation::Patch,
+        "DELETE" => Operation::Delete,
+        _ => return Err(Fault::unsupported_operation()),
+    })
+}
+
+/// The fields of a body: JSON whatever the type says, but a form that does not look like JSON.
+fn body_fields(inbound: &Inbound, operation: Operation) -> Result<Given, Fault> {
     let content_type = inbound.headers.get(http::header::CONTENT_TYPE);
-    let content_type = content_type
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
-    let essence = content_type.split(';').next().unwrap_or("").trim();
-    if operation == Operation::Patch && essence != "application/merge-patch+json" {
-        return Err(Fault::new(
-            415,
-            "PATCH needs Content-Type application/merge-patch+json",
-        ));
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or("").split(';').next().unwrap_or("");
+    let is = |wanted: &str| essence.trim().eq_ignore_ascii_case(wanted);
+    if operation == Operation::Patch && !is("application/merge-patch+json") {
+        let text = "PATCH needs Content-Type application/merge-patch+json";
+        return Err(Fault::new(415, text));
     }
     let first = inbound.body.iter().find(|byte| !byte.is_ascii_whitespace());
     match first {
-        None => Ok(Map::new()),
-        Some(byte) if essence == "application/x-www-form-urlencoded" && !b"{[".contains(byte) => {
+        None => Ok(Given::default()),
+        Some(byte) if is("application/x-www-form-urlencoded") && !b"{[".contains(byte) => {
             let text = std::str::from_utf8(&inbound.body)
                 .map_err(|_| Fault::bad_request("the form is not UTF-8"))?;
-            // A value sent alone would be taken for a name, and names stand in the audit trail.
-            if text
-                .split('&')
-                .any(|pair| !pair.is_empty() && !pair.contains('='))
-            {
-                return Err(Fault::bad_request("each field of a form needs a '='"));
-            }
-            query::parse(text)
+            query::parse_named(text)
         }
-        Some(_) => json::parse_object(&inbound.body).map_err(|fault| match fault {
-            json::JsonFault::TooDeep | json::JsonFault::TooMany => {
-                Fault::new(413, fault.to_string())
-            }
-            other => Fault::bad_request(other.to_string()),
-        }),
+        Some(_) => fields::parse_json(&inbound.body),
     }
 }
 
@@ -154,8 +139,11 @@ async fn permit(
 }
 
 /// Whether a write would make something new. The answer only chooses between the capabilities
-/// `create` and `update`; it is not shown to anybody.
+/// `create` and `update`; it is not shown to anybody, and not looked up for strangers.
 async fn creates(zone: &Zone, inbound: &Inbound) -> bool {
+    if inbound.token.is_none() {
+        return false;
+    }
     let path = inbound.path.as_str();
     match zone.system.access().mount_of(path) {
         Ok(Some(mount)) if mount.kind == MountKind::Kv => {
@@ -190,14 +178,14 @@ async fn refused(zone: &Zone, inbound: &Inbound, asked: &Asked, refusal: Refusal
     }
 }
 
-async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, asked: Asked) -> Outbound {
+async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -> Outbound {
     let trail = audit::Trail::new(inbound, &permit);
     if let Err(fault) = trail.request(zone, &asked.data).await {
         return envelope::refuse(&inbound.id, fault);
     }
     let call = Call {
         permit,
-        data: asked.data,
+        data: std::mem::take(&mut asked.data.0),
         client: inbound.client,
         token: inbound.token.clone(),
     };

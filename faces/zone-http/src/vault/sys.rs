@@ -98,55 +98,76 @@ fn metrics(zone: &Zone, call: Call) -> Result<Reply, Fault> {
     }
     match Fields(&call.data).text("format")?.as_deref() {
         Some("prometheus") => Ok(Reply::Raw {
-            content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            content_type: crate::metrics::CONTENT_TYPE,
             body: zone.metrics.text(zone.system.is_sealed()).into_bytes(),
         }),
         _ => Err(Fault::bad_request("field 'format': expected prometheus")),
     }
 }
 
-async fn audit(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault> {
-    match (call.permit.operation(), name) {
-        (Operation::Read | Operation::List, "") => {
-            let mut devices = serde_json::Map::new();
-            for device in zone.system.audit_devices(&call.permit).await? {
-                let path = format!("{}/", device.path);
-                let entry = json!({
-                    "type": "file",
-                    "description": device.description,
-                    "options": {
-                        "file_path": device.file_path,
-                        "public_key": device.public_key,
-                    },
-                    "local": false,
-                    "path": path.clone(),
-                });
-                devices.insert(path, entry);
-            }
-            Reply::data(&devices)
-        }
-        (Operation::Update | Operation::Create, name) if !name.is_empty() => {
-            let fields = Fields(&call.data);
-            match fields.text("type")?.as_deref() {
-                Some("file") => {}
-                Some(_) => return Err(Fault::bad_request("field 'type': only 'file' exists")),
-                None => return Err(Fault::bad_request("missing type")),
-            }
-            let options = fields.text_map("options")?.unwrap_or_default();
-            let file = options.get("file_path").or_else(|| options.get("path"));
-            let file = file.ok_or_else(|| Fault::bad_request("missing options.file_path"))?;
-            let description = fields.text("description")?.unwrap_or_default();
-            zone.system
-                .enable_audit(&call.permit, name, file, &description)
-                .await?;
-            Ok(Reply::NoContent)
-        }
+async fn audit(zone: &Zone, call: Call, tail: &str) -> Result<Reply, Fault> {
+    match (call.permit.operation(), tail.trim_end_matches('/')) {
+        (Operation::Read | Operation::List, "") => audit_devices(zone, &call).await,
+        (_, name) if writes(&call) && !name.is_empty() => enable_audit(zone, &call, name).await,
         (Operation::Delete, name) if !name.is_empty() => {
             zone.system.disable_audit(&call.permit, name).await?;
             Ok(Reply::NoContent)
         }
         _ => Err(Fault::unsupported_operation()),
     }
+}
+
+async fn audit_devices(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    let mut devices = serde_json::Map::new();
+    for device in zone.system.audit_devices(&call.permit).await? {
+        let path = format!("{}/", device.path);
+        let entry = json!({
+            "type": "file",
+            "description": device.description,
+            "options": {
+                "file_path": device.file_path,
+                "public_key": device.public_key,
+            },
+            "local": false,
+            "path": path.clone(),
+        });
+        devices.insert(path, entry);
+    }
+    Reply::data(&devices)
+}
+
+async fn enable_audit(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fault> {
+    let fields = Fields(&call.data);
+    match fields.text("type")?.as_deref() {
+        Some("file") => {}
+        Some(_) => return Err(Fault::bad_request("field 'type': only 'file' exists")),
+        None => return Err(Fault::bad_request("missing type")),
+    }
+    let mut options = fields.text_map("options")?.unwrap_or_default();
+    let (path, file) = (options.remove("path"), options.remove("file_path"));
+    let file = file.or(path);
+    let file = file.ok_or_else(|| Fault::bad_request("missing options.file_path"))?;
+    // An option that is not obeyed is refused: the operator would count on it.
+    for (option, value) in &options {
+        let same = match option.as_str() {
+            "log_raw" | "elide_list_responses" => value == "false",
+            "hmac_accessor" => value == "true",
+            "format" => value == "json",
+            "mode" => value == "0600",
+            "prefix" => value.is_empty(),
+            _ => false,
+        };
+        if !same {
+            let text = "options: 'file_path' alone can be chosen; lines are JSON, every text in \
+                        them hashed, the file's mode 0600";
+            return Err(Fault::bad_request(text));
+        }
+    }
+    let description = fields.text("description")?.unwrap_or_default();
+    zone.system
+        .enable_audit(&call.permit, name, &file, &description)
+        .await?;
+    Ok(Reply::NoContent)
 }
 
 async fn audit_hash(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault> {

@@ -98,26 +98,34 @@ async fn tune(zone: &Zone, call: Call, path: &str) -> Result<Reply, Fault> {
     if !writes(&call) {
         return Err(Fault::unsupported_operation());
     }
-    let mut new = NewMount {
-        description: mount.description.clone(),
-        options: mount.options.clone(),
-        config: mount.config.clone(),
-    };
-    configure(&mut new, &call.data)?;
-    let fields = Fields(&call.data);
-    if let Some(description) = fields.text("description")? {
-        new.description = description;
-    }
-    if let Some(asked) = fields.text_map("options")?
-        && asked.get("version").is_some_and(|version| version != "2")
-    {
-        return Err(Fault::bad_request("a KV mount cannot go back to version 1"));
-    }
-    zone.system
-        .access()
-        .tune(&call.permit, path, |slot| *slot = new)
-        .await?;
+    // Judged on a copy first: below, where other changes wait, nothing can be refused.
+    change(&mut NewMount::default(), &call.data)?;
+    let data = &call.data;
+    let tuned = zone.system.access().tune(&call.permit, path, |mount| {
+        let judged = change(mount, data);
+        debug_assert!(judged.is_ok(), "the copy took it");
+    });
+    tuned.await?;
     Ok(Reply::NoContent)
+}
+
+/// What `tune` may change.
+fn change(mount: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault> {
+    let fields = Fields(given);
+    configure(mount, given)?;
+    if let Some(description) = fields.text("description")? {
+        mount.description = description;
+    }
+    match fields
+        .text_map("options")?
+        .as_ref()
+        .and_then(|options| options.get("version"))
+    {
+        Some(version) if version != "2" => {
+            Err(Fault::bad_request("a KV mount cannot go back to version 1"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault> {
@@ -199,11 +207,39 @@ fn at(zone: &Zone, path: &str) -> Result<std::sync::Arc<Mount>, Fault> {
 
 fn shown_config(mount: &Mount) -> Value {
     let or = |secs: u64, usual: u64| if secs == 0 { usual } else { secs };
-    json!({
-        "default_lease_ttl": or(mount.config.default_lease_ttl, zone_access::DEFAULT_TTL_SECS),
-        "max_lease_ttl": or(mount.config.max_lease_ttl, zone_access::MAX_TTL_SECS),
-        "force_no_cache": mount.config.force_no_cache,
-    })
+    let mut shown = configured(mount);
+    let config = &mount.config;
+    shown["default_lease_ttl"] = or(config.default_lease_ttl, zone_access::DEFAULT_TTL_SECS).into();
+    shown["max_lease_ttl"] = or(config.max_lease_ttl, zone_access::MAX_TTL_SECS).into();
+    shown
+}
+
+/// The configuration as it was set; what is unset and optional is left out, as in Vault.
+fn configured(mount: &Mount) -> Value {
+    let config = &mount.config;
+    let mut shown = json!({
+        "default_lease_ttl": config.default_lease_ttl,
+        "max_lease_ttl": config.max_lease_ttl,
+        "force_no_cache": config.force_no_cache,
+    });
+    if !config.listing_visibility.is_empty() {
+        shown["listing_visibility"] = config.listing_visibility.clone().into();
+    }
+    for (name, keys) in [
+        (
+            "audit_non_hmac_request_keys",
+            &config.audit_non_hmac_request_keys,
+        ),
+        (
+            "audit_non_hmac_response_keys",
+            &config.audit_non_hmac_response_keys,
+        ),
+    ] {
+        if !keys.is_empty() {
+            shown[name] = json!(keys);
+        }
+    }
+    shown
 }
 
 fn options(mount: &Mount) -> Value {
@@ -215,18 +251,9 @@ fn options(mount: &Mount) -> Value {
 }
 
 fn describe(mount: &Mount) -> Value {
-    let config = &mount.config;
-    let mut shown = json!({
-        "default_lease_ttl": config.default_lease_ttl,
-        "max_lease_ttl": config.max_lease_ttl,
-        "force_no_cache": config.force_no_cache,
-    });
-    if !config.listing_visibility.is_empty() {
-        shown["listing_visibility"] = config.listing_visibility.clone().into();
-    }
     json!({
         "accessor": mount.accessor,
-        "config": shown,
+        "config": configured(mount),
         "description": mount.description,
         "external_entropy_access": false,
         "local": false,

@@ -1,12 +1,11 @@
 //! The `sys/` endpoints that need no token and work while the zone is sealed (A2).
 
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use zone_system::{InitOptions, SystemError};
-use zone_types::json as strict;
 
 use super::exchange::{Fault, chain};
-use super::fields::Fields;
+use super::fields::{Fields, parse_json, wipe};
 use super::{envelope, is_write, query};
 use crate::Zone;
 use crate::app::{Inbound, Outbound};
@@ -36,7 +35,12 @@ pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
         _ => Err(Fault::unsupported_operation()),
     };
     Some(match result {
-        Ok((status, body)) => Outbound::json(status, body.to_string().into_bytes()),
+        Ok((status, mut body)) => {
+            let outbound = Outbound::json(status, body.to_string().into_bytes());
+            // Shares and the first token are among it.
+            wipe(&mut body);
+            outbound
+        }
         Err(fault) => envelope::refuse(&inbound.id, fault),
     })
 }
@@ -140,7 +144,7 @@ async fn init_status(zone: &Zone) -> Plain {
 }
 
 async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
-    let data = fields_of(inbound)?;
+    let data = parse_json(&inbound.body)?;
     let fields = Fields(&data);
     for name in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
         let empty = match data.get(name) {
@@ -189,7 +193,7 @@ async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
 }
 
 async fn unseal(zone: &Zone, inbound: &Inbound) -> Plain {
-    let data = fields_of(inbound)?;
+    let data = parse_json(&inbound.body)?;
     let fields = Fields(&data);
     if fields.flag("migrate")?.unwrap_or(false) {
         return Err(Fault::bad_request(
@@ -213,13 +217,6 @@ async fn unseal(zone: &Zone, inbound: &Inbound) -> Plain {
     }
     zone.system.unseal(&key, &client).await.map_err(fault)?;
     seal_status(zone, inbound).await
-}
-
-fn fields_of(inbound: &Inbound) -> Result<Map<String, Value>, Fault> {
-    if inbound.body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Map::new());
-    }
-    strict::parse_object(&inbound.body).map_err(|fault| Fault::bad_request(fault.to_string()))
 }
 
 /// The client's view of a system error.

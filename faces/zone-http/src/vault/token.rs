@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use zone_access::{CreateToken, Operation, TokenEntry};
 use zone_types::{Secret, Timestamp};
 
 use super::exchange::{Answer, Auth, Call, Fault, Reply};
-use super::fields::Fields;
+use super::fields::{Fields, wipe};
 use super::sys::writes;
 use crate::Zone;
 
@@ -48,7 +48,14 @@ pub(super) async fn handle(zone: &Zone, call: Call) -> Result<Reply, Fault> {
             let entry = own(&call)?;
             revoke(zone, &entry).await
         }
-        ("revoke", _) if writes(&call) => revoke(zone, &named(zone, &call).await?.1).await,
+        ("revoke", _) if writes(&call) => {
+            let text = Secret::new(Fields(&call.data).required("token")?);
+            // As in Vault, a token that is gone already is no error.
+            match zone.system.access().token(text.expose()).await? {
+                Some(entry) => revoke(zone, &entry).await,
+                None => Ok(Reply::NoContent),
+            }
+        }
         ("revoke-accessor", _) if writes(&call) => {
             revoke(zone, &*by_accessor(zone, &call).await?).await
         }
@@ -218,13 +225,6 @@ fn lookup(call: &Call, entry: &TokenEntry, text: Option<Secret<String>>) -> Resu
     let reply = Reply::data(&data);
     wipe(&mut data);
     reply
-}
-
-/// Wipes the copy of the token's text that was made for the answer.
-fn wipe(data: &mut Value) {
-    if let Some(Value::String(id)) = data.get_mut("id") {
-        zeroize::Zeroize::zeroize(id);
-    }
 }
 
 fn auth_block(entry: &TokenEntry, text: Secret<String>, now: Timestamp, is_new: bool) -> Auth {

@@ -151,7 +151,7 @@ async fn what_is_not_version_1_is_refused() {
         unknown["limits_more"] = true.into();
         let mut less = value.clone();
         let fields = less.as_object_mut().unwrap();
-        let last = fields.keys().last().unwrap().clone();
+        let last = fields.keys().next_back().unwrap().clone();
         fields.shift_remove(&last);
         for changed in [newer, unknown, less] {
             let mut records = golden.records.clone();

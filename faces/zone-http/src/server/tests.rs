@@ -1,0 +1,173 @@
+//! Connections as they come in: what hyper is configured to do, proven on a socket.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::testing::Bench;
+
+use super::*;
+
+/// Writes `bytes` to a new connection and reads all that comes until it is closed.
+async fn talk(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    // A connection that was reset has told what it had to tell.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+struct Listening {
+    bench: Bench,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+async fn listening() -> Listening {
+    let bench = Bench::sealed().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopping) = watch::channel(false);
+    let served = tokio::spawn(serve(listener, None, bench.app.clone(), stopping));
+    Listening {
+        bench,
+        address,
+        stop,
+        served,
+    }
+}
+
+#[tokio::test]
+async fn attack_request_smuggling_what_follows_a_doubtful_body_is_never_read() {
+    let zone = listening().await;
+    let inner = "GET /v1/sys/seal-status HTTP/1.1\r\nHost: x\r\n\r\n";
+    let body = format!("0\r\n\r\n{inner}");
+    for fields in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n",
+    ] {
+        let request = format!("GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}");
+        let answer = talk(zone.address, request.as_bytes()).await;
+        assert_eq!(
+            answer.matches("HTTP/1.1").count(),
+            1,
+            "{fields:?}: {answer}"
+        );
+    }
+    for fields in [
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5 5\r\n",
+        " Folded: x\r\n",
+        "No-Colon\r\n",
+        "Spaced : x\r\n",
+        "Null: \0\r\n",
+    ] {
+        let request = format!("GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n{fields}\r\n{body}");
+        let answer = talk(zone.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{fields:?}: {answer}");
+        assert_eq!(
+            answer.matches("HTTP/1.1").count(),
+            1,
+            "{fields:?}: {answer}"
+        );
+    }
+    // The same two requests in good order are two.
+    let request = format!(
+        "{inner}{}",
+        inner.replace("Host: x", "Host: x\r\nConnection: close")
+    );
+    let answer = talk(zone.address, request.as_bytes()).await;
+    assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
+}
+
+#[tokio::test]
+async fn hosts_are_judged_on_the_wire() {
+    let zone = listening().await;
+    for (fields, status) in [
+        ("", "400"),
+        ("Host: a\r\nHost: b\r\n", "400"),
+        ("Host: a\r\nHost: a\r\n", "400"),
+        ("Host: a\r\n", "200"),
+    ] {
+        let request = format!("GET /v1/sys/leader HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+        let answer = talk(zone.address, request.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{fields:?}: {answer}"
+        );
+    }
+    let old = talk(zone.address, b"GET /v1/sys/leader HTTP/1.0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 200"), "{old}");
+}
+
+#[tokio::test]
+async fn head_answers_have_a_length_and_no_body() {
+    let zone = listening().await;
+    let head = "HEAD /v1/sys/seal-status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answer = talk(zone.address, head.as_bytes()).await;
+    let (fields, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        body.is_empty() && fields.starts_with("HTTP/1.1 200"),
+        "{answer}"
+    );
+    assert!(
+        fields.contains("content-type: application/json\r\n"),
+        "{answer}"
+    );
+    assert!(!fields.contains("content-length: 0"), "{answer}");
+    assert!(fields.contains("content-length: "), "{answer}");
+}
+
+/// A client that does not take a large answer loses its connection, and the memory is free again.
+#[tokio::test]
+async fn attack_a_large_answer_that_is_not_taken_ends_the_connection() {
+    let zone = listening().await;
+    let (client, server) = tokio::io::duplex(1024);
+    let connection = Connection {
+        app: zone.bench.app.clone(),
+        remote: zone.address,
+        stop: zone.stop.subscribe(),
+        patience: Duration::from_millis(1),
+    };
+    let (answers, waiting) = mpsc::unbounded_channel();
+    let memory = crate::body::BodyMemory::default();
+    let large = zeroize::Zeroizing::new(vec![0; limits::LARGE_ANSWER]);
+    let (body, taken) = crate::body::reply(large, &memory).unwrap();
+    answers.send(taken.unwrap()).unwrap();
+    let service =
+        service_fn(|_| async { Ok::<_, Infallible>(Response::new(ReplyBody::default())) });
+    let http =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+    connection.drive(http, waiting).await;
+    drop((client, body));
+}
+
+#[tokio::test]
+async fn stopping_ends_idle_connections_and_lets_requests_end() {
+    let zone = listening().await;
+    let mut idle = TcpStream::connect(zone.address).await.unwrap();
+    let mut busy = TcpStream::connect(zone.address).await.unwrap();
+    let head = "PUT /v1/sys/unseal HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n";
+    busy.write_all(head.as_bytes()).await.unwrap();
+    idle.write_all(b"GET /v1/sys/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut first = [0; 12];
+    idle.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    zone.stop.send(true).unwrap();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    busy.write_all(b"{\"reset\":true}").await.unwrap();
+    let mut answer = String::new();
+    busy.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    zone.served.await.unwrap();
+    assert!(TcpStream::connect(zone.address).await.is_err());
+}

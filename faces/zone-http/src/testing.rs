@@ -1,0 +1,331 @@
+//! What the tests of this crate share: a zone in memory behind the face, without a network.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use zone_access::Access;
+use zone_age::AgeRecipients;
+use zone_audit::{Broker, Durability};
+use zone_barrier::Barrier;
+use zone_barrier::commit::Committer;
+use zone_pki::{PkiService, ReservedNames};
+use zone_ports::audit::{AuditRoom, AuditTail};
+use zone_ports::{AuditSink, AuditSinkError, Random};
+use zone_secrets::KvService;
+use zone_system::{AuditPlaces, OpenAudit, Parts, System};
+use zone_testkit::{FakeClock, MemStore, PlainMemory, SeededRandom};
+
+use crate::app::Peer;
+use crate::metrics::Metrics;
+use crate::{About, App, ListenerRules, Zone};
+
+/// Audit lines in memory; writing fails on demand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trail(Arc<Mutex<Lines>>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    /// Appends that succeed before all others fail.
+    left: Option<usize>,
+}
+
+impl Trail {
+    fn locked(&self) -> MutexGuard<'_, Lines> {
+        self.0.lock().unwrap()
+    }
+
+    /// Appends fail, once `count` of them were taken.
+    pub(crate) fn fail_after(&self, count: usize) {
+        self.locked().left = Some(count);
+    }
+
+    /// Appends succeed.
+    pub(crate) fn heal(&self) {
+        self.locked().left = None;
+    }
+
+    /// Requests and responses so far, without what a zone draws for each of them.
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        let lines = self.locked();
+        let text = String::from_utf8(lines.bytes.clone()).unwrap();
+        let all = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        all.filter(|line: &Value| line["type"] == "request" || line["type"] == "response")
+            .collect()
+    }
+
+    /// `request read secret/data/x` for each line; with its error, if it has one.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        let show = |line: &Value| {
+            let (kind, error) = (line["type"].as_str().unwrap(), line["error"].as_str());
+            let request = &line["request"];
+            let (operation, path) = (&request["operation"], &request["path"]);
+            let mut text = format!("{kind} {operation} {path}").replace('"', "");
+            if let Some(error) = error {
+                text += &format!(": {error}");
+            }
+            text
+        };
+        self.lines().iter().map(show).collect()
+    }
+
+    /// Forgets what was written.
+    pub(crate) fn clear(&self) {
+        self.locked().bytes.clear();
+    }
+}
+
+impl AuditSink for Trail {
+    fn append(&mut self, lines: &[u8]) -> Result<(), AuditSinkError> {
+        let mut own = self.locked();
+        if let Some(left) = &mut own.left {
+            *left = left.checked_sub(1).ok_or_else(|| AuditSinkError {
+                doing: "written",
+                source: ErrorKind::Other.into(),
+            })?;
+        }
+        own.bytes.extend_from_slice(lines);
+        Ok(())
+    }
+
+    fn room(&mut self, _: u64) -> Result<AuditRoom, AuditSinkError> {
+        Ok(AuditRoom::Enough)
+    }
+
+    fn sync(&mut self) -> Result<(), AuditSinkError> {
+        Ok(())
+    }
+
+    fn size(&mut self) -> Result<u64, AuditSinkError> {
+        Ok(self.locked().bytes.len() as u64)
+    }
+
+    fn rotate(&mut self, _: &str, _: &[u8]) -> Result<(), AuditSinkError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), AuditSinkError> {
+        Ok(())
+    }
+
+    fn tail(&mut self) -> Result<AuditTail, AuditSinkError> {
+        let own = self.locked();
+        let line = own.bytes.strip_suffix(b"\n").map(|whole| {
+            let last = whole.rsplit(|byte| *byte == b'\n').next();
+            last.unwrap_or_default().to_vec()
+        });
+        Ok(AuditTail { line, cut: 0 })
+    }
+}
+
+/// A zone and its face. Time stands still.
+pub(crate) struct Bench {
+    pub(crate) zone: Arc<Zone>,
+    pub(crate) app: Arc<App>,
+    pub(crate) trail: Trail,
+    pub(crate) clock: Arc<FakeClock>,
+    pub(crate) store: MemStore,
+    /// The only unseal key share.
+    pub(crate) share: String,
+    pub(crate) root: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Shown {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// A header field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Status and body, or the errors if there are any.
+    pub(crate) fn brief(&self) -> String {
+        match self.text.strip_prefix("{\"errors\":") {
+            Some(rest) => format!("{} {}", self.status, rest.trim_end_matches('}')),
+            None => format!("{} {}", self.status, self.text),
+        }
+    }
+}
+
+impl Bench {
+    /// A zone that was not initialised.
+    pub(crate) async fn empty() -> Self {
+        let (store, clock) = (MemStore::new(), Arc::new(FakeClock::default()));
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(5));
+        let committer = Committer::open(Arc::new(store.clone())).await.unwrap();
+        let barrier = Barrier::new(committer, random.clone(), Arc::new(PlainMemory));
+        let access = Access::new(barrier.clone(), clock.clone(), random.clone());
+        let reserved = ReservedNames::new("zone.example", &[]);
+        let (at, drawn) = (clock.clone(), random.clone());
+        let pki = PkiService::new(barrier.clone(), at.clone(), drawn, reserved);
+        let trail = Trail::default();
+        let system = System::new(Parts {
+            barrier: barrier.clone(),
+            access,
+            broker: Arc::new(Broker::new(clock.clone())),
+            clock: at,
+            random: random.clone(),
+            recipients: Arc::new(AgeRecipients),
+            places: places(&trail),
+            listeners: Vec::new(),
+        });
+        let zone = Arc::new(Zone {
+            system,
+            kv: Arc::new(KvService::new(barrier, random.clone())),
+            pki: Arc::new(pki),
+            random,
+            metrics: Metrics::default(),
+            about: about(),
+        });
+        Self {
+            app: App::new(zone.clone(), ListenerRules::default()),
+            zone,
+            trail,
+            clock,
+            store,
+            share: String::new(),
+            root: String::new(),
+        }
+    }
+
+    /// A sealed zone.
+    pub(crate) async fn sealed() -> Self {
+        let mut bench = Self::empty().await;
+        let one = json!({ "secret_shares": 1, "secret_threshold": 1 });
+        let made = bench.send("PUT", "sys/init", one).await.json();
+        bench.share = made["keys"][0].as_str().unwrap().to_owned();
+        bench.root = made["root_token"].as_str().unwrap().to_owned();
+        bench
+    }
+
+    /// An open zone with KV at `secret/` and a CA at `pki/`.
+    pub(crate) async fn new() -> Self {
+        let bench = Self::sealed().await;
+        bench.unseal().await;
+        for (path, kind) in [("secret", "kv-v2"), ("pki", "pki")] {
+            let mounted = bench
+                .root(
+                    "PUT",
+                    &format!("sys/mounts/{path}"),
+                    json!({ "type": kind }),
+                )
+                .await;
+            assert_eq!(mounted.status, 204, "{mounted:?}");
+        }
+        bench.trail.clear();
+        bench
+    }
+
+    pub(crate) async fn unseal(&self) {
+        let opened = self.send("PUT", "sys/unseal", json!({ "key": self.share }));
+        assert_eq!(opened.await.json()["sealed"], false);
+    }
+
+    /// A request without a token. `null` sends no body.
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> Shown {
+        self.with(method, path, &[], body).await
+    }
+
+    /// A request of the root token.
+    pub(crate) async fn root(&self, method: &str, path: &str, body: Value) -> Shown {
+        let root = self.root.clone();
+        self.by(&root, method, path, body).await
+    }
+
+    /// A request of any token.
+    pub(crate) async fn by(&self, token: &str, method: &str, path: &str, body: Value) -> Shown {
+        self.with(method, path, &[("x-vault-token", token)], body)
+            .await
+    }
+
+    /// A request with these header fields.
+    pub(crate) async fn with(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Value,
+    ) -> Shown {
+        let body = match body {
+            Value::Null => String::new(),
+            Value::String(text) => text,
+            json => json.to_string(),
+        };
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = Request::builder()
+            .method(&method)
+            .uri(format!("/v1/{path}"));
+        request = request.header("host", "zone.example");
+        if method == Method::PATCH && fields.iter().all(|(name, _)| *name != "content-type") {
+            request = request.header("content-type", "application/merge-patch+json");
+        }
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        self.answer(request).await
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Full<Bytes>>) -> Shown {
+        let (answers, _taken) = mpsc::unbounded_channel();
+        let peer = Peer {
+            remote: "10.1.2.3:40000".parse().unwrap(),
+            answers,
+        };
+        let (parts, body) = self.app.answer(request, &peer).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Shown {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+
+    /// A token with this policy and no other.
+    pub(crate) async fn token(&self, policy: &str) -> String {
+        let written = self
+            .root("PUT", "sys/policies/acl/own", json!({ "policy": policy }))
+            .await;
+        assert_eq!(written.status, 204, "{written:?}");
+        let ask = json!({ "policies": ["own"], "no_default_policy": true });
+        let made = self.root("POST", "auth/token/create", ask).await.json();
+        self.trail.clear();
+        made["auth"]["client_token"].as_str().unwrap().to_owned()
+    }
+}
+
+fn places(trail: &Trail) -> AuditPlaces {
+    let trail = trail.clone();
+    let open: OpenAudit = Arc::new(move |_| Ok(Box::new(trail.clone()) as Box<dyn AuditSink>));
+    AuditPlaces {
+        open,
+        built_in: "/audit.log".into(),
+        head: "head-1".into(),
+        durability: Durability::System,
+        rotate_bytes: None,
+    }
+}
+
+fn about() -> About {
+    About {
+        api_version: "1.20.0",
+        version: "0.1.0",
+        zone: "zone.example".into(),
+        api_addr: "https://zone.example:8200".into(),
+    }
+}

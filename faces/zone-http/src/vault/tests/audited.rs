@@ -1,0 +1,151 @@
+//! Which lines each request leaves in the trail, and what happens without one (A1).
+
+use serde_json::{Value, json};
+
+use crate::testing::Bench;
+
+const READER: &str = r#"path "secret/data/mine" { capabilities = ["read"] }
+path "sys/audit" { capabilities = ["read"] }"#;
+
+#[tokio::test]
+async fn a1_each_request_with_a_token_leaves_its_lines() {
+    let bench = Bench::new().await;
+    let token = bench.token(READER).await;
+    let ask = async |method: &str, path: &str, body: Value, status: u16| {
+        let answer = bench.by(&token, method, path, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        let lines = bench.trail.shown();
+        bench.trail.clear();
+        lines.join("\n")
+    };
+    let none = Value::Null;
+    assert_eq!(
+        ask("GET", "secret/data/mine", none.clone(), 404).await,
+        "request read secret/data/mine\nresponse read secret/data/mine: "
+    );
+    assert_eq!(
+        ask("GET", "secret/data/mine?version=x", none.clone(), 400).await,
+        "request read secret/data/mine\n\
+         response read secret/data/mine: field 'version': expected a whole number"
+    );
+    let refused = ask("GET", "secret/data/other", none.clone(), 403).await;
+    assert!(
+        refused.starts_with("request read secret/data/other: "),
+        "{refused}"
+    );
+    assert_eq!(refused.lines().count(), 1);
+    let write = ask("PUT", "secret/data/mine", json!({ "data": {} }), 403).await;
+    assert!(
+        write.starts_with("request create secret/data/mine: "),
+        "{write}"
+    );
+    let sudo = ask("GET", "sys/audit", none.clone(), 403).await;
+    assert_eq!(sudo, "request read sys/audit: the endpoint needs sudo");
+    let list = ask("LIST", "secret/data/mine", none.clone(), 403).await;
+    assert!(
+        list.starts_with("request list secret/data/mine/: "),
+        "{list}"
+    );
+    let lost = ask("DELETE", "nowhere/x", none.clone(), 403).await;
+    assert!(lost.starts_with("request delete nowhere/x: "), "{lost}");
+    // What cannot be read is no request yet.
+    assert_eq!(ask("PUT", "secret/data/mine", json!("{"), 400).await, "");
+    assert_eq!(ask("PUT", "secret/data/mine/", none, 400).await, "");
+}
+
+#[tokio::test]
+async fn a1_open_endpoints_and_strangers_leave_lines_too() {
+    let bench = Bench::new().await;
+    let lines = async |method: &str, path: &str| {
+        bench.send(method, path, Value::Null).await;
+        let lines = bench.trail.shown();
+        bench.trail.clear();
+        lines
+    };
+    let open = ["request read pki/ca/pem", "response read pki/ca/pem"];
+    let found = lines("GET", "pki/ca/pem").await;
+    assert_eq!(found.len(), 2);
+    assert!(
+        found[0] == open[0] && found[1].starts_with(open[1]),
+        "{found:?}"
+    );
+    let stranger = ["request read secret/data/x: missing client token"];
+    assert_eq!(lines("GET", "secret/data/x").await, stranger);
+    assert!(lines("GET", "sys/health").await.is_empty());
+    assert!(lines("GET", "sys/seal-status").await.is_empty());
+    let seal = bench.root("PUT", "sys/seal", Value::Null).await;
+    assert_eq!(seal.status, 204);
+    assert_eq!(bench.trail.shown(), ["request update sys/seal"]);
+}
+
+#[tokio::test]
+async fn lines_name_the_mount_the_token_and_the_client_and_no_value() {
+    let bench = Bench::new().await;
+    let body = json!({ "data": { "password": "CANARYvalue" } });
+    let fields = [
+        ("x-vault-token", bench.root.as_str()),
+        ("user-agent", "client/1"),
+    ];
+    let written = bench.with("PUT", "secret/data/x?a=CANARYquery", &fields, body);
+    assert_eq!(written.await.status, 200);
+    bench.root("GET", "secret/data/x", Value::Null).await;
+    let lines = bench.trail.lines();
+    assert_eq!(lines.len(), 4);
+    let text = serde_json::to_string(&lines).unwrap();
+    assert!(
+        !text.contains("CANARY") && !text.contains(&bench.root),
+        "{text}"
+    );
+    let request = &lines[0]["request"];
+    assert_eq!(request["mount_point"], "secret/");
+    assert_eq!(request["remote_address"], "10.1.2.3");
+    assert_eq!(request["headers"]["user-agent"][0], "client/1");
+    assert!(text.contains("\"password\""), "keys may stand there");
+    assert_eq!(lines[0]["auth"]["policies"], json!(["root"]));
+    assert_eq!(lines[1]["request"]["id"], request["id"]);
+    assert_ne!(lines[2]["request"]["id"], request["id"]);
+}
+
+#[tokio::test]
+async fn a1_what_cannot_be_recorded_is_not_done() {
+    let bench = Bench::new().await;
+    bench.trail.fail_after(0);
+    let body = json!({ "data": { "v": "1" } });
+    let refused = bench.root("PUT", "secret/data/x", body).await;
+    let text = r#"500 ["the request could not be audited and was not served"]"#;
+    assert_eq!(refused.brief(), text);
+    let stranger = bench.send("GET", "secret/data/x", Value::Null).await;
+    assert_eq!(stranger.brief(), text);
+    bench.trail.heal();
+    let read = bench.root("GET", "secret/data/x", Value::Null).await;
+    assert_eq!(read.brief(), "404 []", "nothing was written");
+}
+
+#[tokio::test]
+async fn a1_credentials_in_an_answer_that_cannot_be_recorded_are_revoked() {
+    let bench = Bench::new().await;
+    let before = bench
+        .root("LIST", "auth/token/accessors", Value::Null)
+        .await;
+    let before = before.json()["data"]["keys"].as_array().unwrap().len();
+    bench.trail.fail_after(1);
+    let id = json!({ "id": "chosen-by-the-caller" });
+    let refused = bench.root("POST", "auth/token/create", id).await;
+    assert_eq!(refused.status, 500, "{refused:?}");
+    assert!(!refused.text.contains("chosen-by"));
+    bench.trail.heal();
+    let me = bench.by(
+        "chosen-by-the-caller",
+        "GET",
+        "auth/token/lookup-self",
+        Value::Null,
+    );
+    assert_eq!(me.await.status, 403);
+    let after = bench
+        .root("LIST", "auth/token/accessors", Value::Null)
+        .await;
+    assert_eq!(
+        after.json()["data"]["keys"].as_array().unwrap().len(),
+        before
+    );
+}
