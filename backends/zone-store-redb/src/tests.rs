@@ -187,6 +187,22 @@ async fn a_full_disk_at_any_write_loses_nothing_and_heals() {
     assert_eq!(everything(&store).await.len(), 30);
 }
 
+/// A kill cannot show a sync that is missing: the kernel lives on. So they are counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s1_each_group_is_synced_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, countdown) = failing(dir.path(), usize::MAX);
+    for number in 1..=9 {
+        countdown.syncs.store(1000, Ordering::SeqCst);
+        store.apply(group(number, 3)).await.unwrap();
+        assert_eq!(countdown.syncs.load(Ordering::SeqCst), 999);
+    }
+    // The file is synced before the journal goes.
+    countdown.syncs.store(1000, Ordering::SeqCst);
+    store.close().unwrap();
+    assert!(countdown.syncs.load(Ordering::SeqCst) <= 998);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn s1_a_failed_sync_is_no_success() {
     let dir = tempfile::tempdir().unwrap();
