@@ -9,12 +9,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use zone_x509::Certificate;
 
 /// The listener's certificate, exchangeable while connections come in.
 #[derive(Debug)]
@@ -123,10 +126,20 @@ impl ClientCertVerifier for RequestOnly {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0)
+        // Many clients have certificates of version 1, which webpki does not read.
+        match Certificate::from_der(cert) {
+            Ok(read) => {
+                let key = SubjectPublicKeyInfoDer::from(read.spki_der());
+                verify_tls13_signature_with_raw_key(message, &key, dss, &self.0)
+            }
+            Err(_) => rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0),
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

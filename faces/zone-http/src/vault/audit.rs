@@ -51,8 +51,8 @@ impl<'a> Trail<'a> {
         zone: &Zone,
         data: &Map<String, Value>,
     ) -> Result<(), Fault> {
-        self.record(zone, EntryKind::Request, Some(data), None, None)
-            .await
+        let recorded = self.record(zone, EntryKind::Request, Some(data), None, None);
+        recorded.await.map_err(|fault| unserved(zone, fault))
     }
 
     /// Records the answer. If that fails, the client must not see it.
@@ -66,14 +66,9 @@ impl<'a> Trail<'a> {
             warnings: &answer.warnings,
             ..ResponsePart::default()
         };
-        self.record(
-            zone,
-            EntryKind::Response,
-            None,
-            Some(&response),
-            answer.error.as_deref(),
-        )
-        .await
+        let error = answer.error.as_deref();
+        let recorded = self.record(zone, EntryKind::Response, None, Some(&response), error);
+        recorded.await.map_err(unanswered)
     }
 
     async fn record(
@@ -166,13 +161,29 @@ pub(super) async fn refusal(
         }
         _ => broker.record(&entry).await,
     };
-    recorded.map_err(|error| unrecorded(&error))
+    recorded.map_err(|error| unserved(zone, unrecorded(&error)))
 }
 
 fn unrecorded(error: &zone_audit::AuditError) -> Fault {
     let mut fault = Fault::new(500, "the request could not be audited and was not served");
     fault.internal = Some(chain(error));
     fault
+}
+
+/// A request that was not recorded. If the zone was sealed meanwhile, that is the reason.
+fn unserved(zone: &Zone, fault: Fault) -> Fault {
+    match zone.system.is_sealed() {
+        true => Fault::new(503, "Vault is sealed"),
+        false => fault,
+    }
+}
+
+/// An answer that was not recorded. The effects stand.
+fn unanswered(fault: Fault) -> Fault {
+    Fault {
+        errors: vec!["the answer could not be audited; what was asked for may be done".to_owned()],
+        ..fault
+    }
 }
 
 fn request_of<'a>(

@@ -21,18 +21,18 @@ use super::exchange::{Answer, Call, Fault, Reply, chain, to_raw};
 use super::fields::Fields;
 
 /// Answers one permitted call.
-pub(crate) async fn handle(kv: &KvService, call: Call) -> Result<Reply, Fault> {
+pub(crate) async fn handle(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
     let (area, path) = match call.permit.rest().split_once('/') {
         Some((area, path)) => (area, Some(path)),
         None => (call.permit.rest(), None),
     };
     match (area, path) {
         // As in Vault, `data/` and `data/folder/` name no secret and are no endpoint.
-        ("data", Some(path)) if !path.is_empty() && !path.ends_with('/') => data(kv, &call).await,
-        ("metadata", Some(_)) => metadata::handle(kv, &call).await,
-        ("config", None) => metadata::config(kv, &call).await,
-        ("subkeys", Some(_)) => subkeys(kv, &call).await,
-        ("delete" | "undelete" | "destroy", Some(_)) => versions(kv, &call, area).await,
+        ("data", Some(path)) if !path.is_empty() && !path.ends_with('/') => data(kv, call).await,
+        ("metadata", Some(_)) => metadata::handle(kv, call).await,
+        ("config", None) => metadata::config(kv, call).await,
+        ("subkeys", Some(_)) => subkeys(kv, call).await,
+        ("delete" | "undelete" | "destroy", Some(_)) => versions(kv, call, area).await,
         ("data" | "metadata" | "delete" | "undelete" | "destroy", None) => Ok(warned(
             "Non-listing operations on the root of a K/V v2 mount are not supported.".to_owned(),
         )),

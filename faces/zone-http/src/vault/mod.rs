@@ -22,8 +22,11 @@ mod token;
 use http::Method;
 use zone_access::{Ask, MountKind, Operation, Permit, Refusal, RefusalKind};
 
+use zone_x509::Serial;
+
 use crate::Zone;
 use crate::app::{Inbound, Outbound};
+use envelope::Encoded;
 use exchange::{Call, Fault, Reply};
 use fields::{Fields, Given};
 
@@ -189,7 +192,7 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
         client: inbound.client,
         token: inbound.token.clone(),
     };
-    let result = dispatch(zone, call).await;
+    let result = dispatch(zone, &call).await;
     let answer = envelope::encode(&inbound.id, &inbound.path, result);
     if inbound.path.as_str() == "sys/seal" && zone.system.is_sealed() {
         // The trail was closed with the zone; its request line is the last one.
@@ -198,22 +201,53 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
     match trail.response(zone, &answer).await {
         Ok(()) => answer.outbound,
         Err(fault) => {
-            // A1: the effects stand, but credentials that nobody will ever see are taken back.
-            if let Some(token) = &answer.new_token {
-                let _ = zone.system.access().revoke_token(token).await;
-            }
+            take_back(zone, &call, &answer).await;
             envelope::refuse(&inbound.id, fault)
         }
     }
 }
 
-async fn dispatch(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     match call.permit.mount().kind {
         MountKind::Kv => kv::handle(&zone.kv, call).await,
         MountKind::Pki => pki::handle(&zone.pki, call).await,
         MountKind::System => sys::handle(zone, call).await,
         MountKind::Token => token::handle(zone, call).await,
     }
+}
+
+/// A1: the effects of a request whose answer nobody will see stand, but the credentials in it are
+/// taken back. If that fails too, they end by themselves and the log says so.
+async fn take_back(zone: &Zone, call: &Call, answer: &Encoded) {
+    let mut failure = None;
+    if let Some(token) = &answer.new_token {
+        let revoked = zone.system.access().revoke_token(token).await;
+        failure = revoked.err().map(|error| exchange::chain(&error));
+    }
+    if let Some(serial) = issued(call, answer) {
+        let revoked = zone.pki.revoke(&call.permit, &serial).await;
+        failure = revoked.err().map(|error| exchange::chain(&error));
+    }
+    if let Some(error) = failure {
+        tracing::error!("credentials of an answer that was not recorded stay valid: {error}");
+    }
+}
+
+/// The certificate that an answer hands out.
+fn issued(call: &Call, answer: &Encoded) -> Option<Serial> {
+    #[derive(serde::Deserialize)]
+    struct Leaf {
+        serial_number: String,
+    }
+    let segments: Vec<&str> = call.permit.rest().split('/').collect();
+    let issues = call.permit.mount().kind == MountKind::Pki
+        && matches!(
+            segments[..],
+            ["issue" | "sign", _] | ["issuer", _, "issue" | "sign", _]
+        );
+    let data = answer.data.text().filter(|_| issues)?;
+    let leaf: Leaf = serde_json::from_str(data).ok()?;
+    Serial::parse(&leaf.serial_number).ok()
 }
 
 /// Whether a method writes; used by the open endpoints.

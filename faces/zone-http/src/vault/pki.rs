@@ -17,22 +17,22 @@ use zone_pki::{PkiError, PkiService};
 use super::exchange::{Call, Fault, Reply};
 
 /// Answers one permitted call below a PKI mount.
-pub(crate) async fn handle(pki: &PkiService, call: Call) -> Result<Reply, Fault> {
+pub(crate) async fn handle(pki: &PkiService, call: &Call) -> Result<Reply, Fault> {
     let path = call.permit.rest().to_owned();
     let segments: Vec<&str> = path.split('/').collect();
     match call.permit.operation() {
-        Operation::Read => read(pki, &call, &segments).await,
-        Operation::List => list(pki, &call, &segments).await,
-        Operation::Create | Operation::Update => update(pki, &call, &segments).await,
+        Operation::Read => read(pki, call, &segments).await,
+        Operation::List => list(pki, call, &segments).await,
+        Operation::Create | Operation::Update => update(pki, call, &segments).await,
         Operation::Patch => match segments[..] {
-            ["roles", name] => role::patch(pki, &call, name).await,
-            ["issuer", reference] => authority::update_issuer(pki, &call, reference).await,
+            ["roles", name] => role::patch(pki, call, name).await,
+            ["issuer", reference] => authority::update_issuer(pki, call, reference).await,
             _ => Err(other_operation(&segments)),
         },
         Operation::Delete => match segments[..] {
-            ["roles", name] => role::delete(pki, &call, name).await,
-            ["issuer", reference] => authority::delete_issuer(pki, &call, reference).await,
-            ["key", reference] => authority::delete_key(pki, &call, reference).await,
+            ["roles", name] => role::delete(pki, call, name).await,
+            ["issuer", reference] => authority::delete_issuer(pki, call, reference).await,
+            ["key", reference] => authority::delete_key(pki, call, reference).await,
             _ => Err(other_operation(&segments)),
         },
     }

@@ -9,7 +9,7 @@ use super::{sys_mounts, sys_open, sys_policy};
 use crate::Zone;
 
 /// Serves one permitted call below `sys/`.
-pub(super) async fn handle(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     let rest = call.permit.rest().to_owned();
     let (head, tail) = rest.split_once('/').unwrap_or((&rest, ""));
     match head {
@@ -64,15 +64,15 @@ impl From<zone_system::SystemError> for Fault {
     }
 }
 
-async fn seal(zone: &Zone, call: Call) -> Result<Reply, Fault> {
-    if !writes(&call) {
+async fn seal(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    if !writes(call) {
         return Err(Fault::unsupported_operation());
     }
     zone.system.seal(&call.permit).await?;
     Ok(Reply::NoContent)
 }
 
-async fn key_status(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+async fn key_status(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     if call.permit.operation() != Operation::Read {
         return Err(Fault::unsupported_operation());
     }
@@ -84,15 +84,15 @@ async fn key_status(zone: &Zone, call: Call) -> Result<Reply, Fault> {
     }))
 }
 
-async fn rotate(zone: &Zone, call: Call) -> Result<Reply, Fault> {
-    if !writes(&call) {
+async fn rotate(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    if !writes(call) {
         return Err(Fault::unsupported_operation());
     }
     zone.system.rotate(&call.permit).await?;
     Ok(Reply::NoContent)
 }
 
-fn metrics(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+fn metrics(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     if call.permit.operation() != Operation::Read {
         return Err(Fault::unsupported_operation());
     }
@@ -105,10 +105,10 @@ fn metrics(zone: &Zone, call: Call) -> Result<Reply, Fault> {
     }
 }
 
-async fn audit(zone: &Zone, call: Call, tail: &str) -> Result<Reply, Fault> {
+async fn audit(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
     match (call.permit.operation(), tail.trim_end_matches('/')) {
-        (Operation::Read | Operation::List, "") => audit_devices(zone, &call).await,
-        (_, name) if writes(&call) && !name.is_empty() => enable_audit(zone, &call, name).await,
+        (Operation::Read | Operation::List, "") => audit_devices(zone, call).await,
+        (_, name) if writes(call) && !name.is_empty() => enable_audit(zone, call, name).await,
         (Operation::Delete, name) if !name.is_empty() => {
             zone.system.disable_audit(&call.permit, name).await?;
             Ok(Reply::NoContent)
@@ -170,8 +170,8 @@ async fn enable_audit(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fau
     Ok(Reply::NoContent)
 }
 
-async fn audit_hash(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault> {
-    if !writes(&call) || name.is_empty() {
+async fn audit_hash(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fault> {
+    if !writes(call) || name.is_empty() {
         return Err(Fault::unsupported_operation());
     }
     let input = zone_types::Secret::new(Fields(&call.data).required("input")?);
@@ -180,8 +180,8 @@ async fn audit_hash(zone: &Zone, call: Call, name: &str) -> Result<Reply, Fault>
     Reply::data(&json!({ "hash": hash }))
 }
 
-async fn capabilities(zone: &Zone, call: Call, head: &str) -> Result<Reply, Fault> {
-    if !writes(&call) {
+async fn capabilities(zone: &Zone, call: &Call, head: &str) -> Result<Reply, Fault> {
+    if !writes(call) {
         return Err(Fault::unsupported_operation());
     }
     let access = zone.system.access();

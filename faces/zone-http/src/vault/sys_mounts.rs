@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::sys::writes;
 use crate::Zone;
 
-pub(super) async fn mounts(zone: &Zone, call: Call, tail: &str) -> Result<Reply, Fault> {
+pub(super) async fn mounts(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
     let operation = call.permit.operation();
     let path = tail.trim_end_matches('/');
     if let Some(path) = path.strip_suffix("/tune") {
@@ -28,7 +28,7 @@ pub(super) async fn mounts(zone: &Zone, call: Call, tail: &str) -> Result<Reply,
             }
             Ok(Reply::NoContent)
         }
-        (_, path) if writes(&call) && !path.is_empty() => enable(zone, &call, path).await,
+        (_, path) if writes(call) && !path.is_empty() => enable(zone, call, path).await,
         _ => Err(Fault::unsupported_operation()),
     }
 }
@@ -87,7 +87,7 @@ async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     Ok(Reply::NoContent)
 }
 
-async fn tune(zone: &Zone, call: Call, path: &str) -> Result<Reply, Fault> {
+async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     let mount = at(zone, path)?;
     if call.permit.operation() == Operation::Read {
         let mut shown = shown_config(&mount);
@@ -95,7 +95,7 @@ async fn tune(zone: &Zone, call: Call, path: &str) -> Result<Reply, Fault> {
         shown["options"] = options(&mount);
         return Reply::data(&shown);
     }
-    if !writes(&call) {
+    if !writes(call) {
         return Err(Fault::unsupported_operation());
     }
     // Judged on a copy first: below, where other changes wait, nothing can be refused.
@@ -160,7 +160,7 @@ fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault
 /// `sys/internal/ui/mounts`: what `vault kv` asks before its first call. Tells of a mount only to
 /// a caller who may do something below it; an unknown mount gets the same 403, so that nobody can
 /// find mounts by asking.
-pub(super) async fn internal(zone: &Zone, call: Call, tail: &str) -> Result<Reply, Fault> {
+pub(super) async fn internal(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
     let Some(path) = tail.strip_prefix("ui/mounts") else {
         return Err(Fault::unsupported_path());
     };

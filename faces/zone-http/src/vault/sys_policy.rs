@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::sys::writes;
 use crate::Zone;
 
-pub(super) async fn handle(zone: &Zone, call: Call, rest: &str) -> Result<Reply, Fault> {
+pub(super) async fn handle(zone: &Zone, call: &Call, rest: &str) -> Result<Reply, Fault> {
     let legacy = rest == "policy" || rest.starts_with("policy/");
     let name = rest.strip_prefix(if legacy { "policy" } else { "policies/acl" });
     let name = match name {
@@ -17,9 +17,9 @@ pub(super) async fn handle(zone: &Zone, call: Call, rest: &str) -> Result<Reply,
         None => return Err(Fault::unsupported_path()),
     };
     match (call.permit.operation(), name) {
-        (Operation::List, "") => list(zone, &call, legacy).await,
-        (Operation::Read, "") if legacy => list(zone, &call, legacy).await,
-        (Operation::Read, name) if !name.is_empty() => read(zone, &call, name, legacy).await,
+        (Operation::List, "") => list(zone, call, legacy).await,
+        (Operation::Read, "") if legacy => list(zone, call, legacy).await,
+        (Operation::Read, name) if !name.is_empty() => read(zone, call, name, legacy).await,
         (Operation::Delete, name) if !name.is_empty() => {
             zone.system
                 .access()
@@ -27,7 +27,7 @@ pub(super) async fn handle(zone: &Zone, call: Call, rest: &str) -> Result<Reply,
                 .await?;
             Ok(Reply::NoContent)
         }
-        (_, name) if writes(&call) && !name.is_empty() => write(zone, &call, name).await,
+        (_, name) if writes(call) && !name.is_empty() => write(zone, call, name).await,
         _ => Err(Fault::unsupported_operation()),
     }
 }

@@ -12,43 +12,43 @@ use super::sys::writes;
 use crate::Zone;
 
 /// Serves one permitted call below `auth/token/`.
-pub(super) async fn handle(zone: &Zone, call: Call) -> Result<Reply, Fault> {
+pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     let rest = call.permit.rest().to_owned();
     match (rest.as_str(), call.permit.operation()) {
-        ("create" | "create-orphan", _) if writes(&call) => create(zone, &call).await,
+        ("create" | "create-orphan", _) if writes(call) => create(zone, call).await,
         ("lookup-self", Operation::Read | Operation::Update) => {
-            let entry = own(&call)?;
-            lookup(&call, &entry, own_text(&call))
+            let entry = own(call)?;
+            lookup(call, &entry, own_text(call))
         }
         ("lookup", Operation::Read) => {
-            let entry = own(&call)?;
-            lookup(&call, &entry, own_text(&call))
+            let entry = own(call)?;
+            lookup(call, &entry, own_text(call))
         }
-        ("lookup", _) if writes(&call) => {
-            let (text, entry) = named(zone, &call).await?;
-            lookup(&call, &entry, Some(text))
+        ("lookup", _) if writes(call) => {
+            let (text, entry) = named(zone, call).await?;
+            lookup(call, &entry, Some(text))
         }
-        ("lookup-accessor", _) if writes(&call) => {
-            let entry = by_accessor(zone, &call).await?;
-            lookup(&call, &entry, None)
+        ("lookup-accessor", _) if writes(call) => {
+            let entry = by_accessor(zone, call).await?;
+            lookup(call, &entry, None)
         }
-        ("renew-self", _) if writes(&call) => {
-            let entry = own(&call)?;
-            renew(zone, &call, &entry, own_text(&call)).await
+        ("renew-self", _) if writes(call) => {
+            let entry = own(call)?;
+            renew(zone, call, &entry, own_text(call)).await
         }
-        ("renew", _) if writes(&call) => {
-            let (text, entry) = named(zone, &call).await?;
-            renew(zone, &call, &entry, Some(text)).await
+        ("renew", _) if writes(call) => {
+            let (text, entry) = named(zone, call).await?;
+            renew(zone, call, &entry, Some(text)).await
         }
-        ("renew-accessor", _) if writes(&call) => {
-            let entry = by_accessor(zone, &call).await?;
-            renew(zone, &call, &entry, None).await
+        ("renew-accessor", _) if writes(call) => {
+            let entry = by_accessor(zone, call).await?;
+            renew(zone, call, &entry, None).await
         }
-        ("revoke-self", _) if writes(&call) => {
-            let entry = own(&call)?;
+        ("revoke-self", _) if writes(call) => {
+            let entry = own(call)?;
             revoke(zone, &entry).await
         }
-        ("revoke", _) if writes(&call) => {
+        ("revoke", _) if writes(call) => {
             let text = Secret::new(Fields(&call.data).required("token")?);
             // As in Vault, a token that is gone already is no error.
             match zone.system.access().token(text.expose()).await? {
@@ -56,11 +56,11 @@ pub(super) async fn handle(zone: &Zone, call: Call) -> Result<Reply, Fault> {
                 None => Ok(Reply::NoContent),
             }
         }
-        ("revoke-accessor", _) if writes(&call) => {
-            revoke(zone, &*by_accessor(zone, &call).await?).await
+        ("revoke-accessor", _) if writes(call) => {
+            revoke(zone, &*by_accessor(zone, call).await?).await
         }
-        ("revoke-orphan", _) if writes(&call) => {
-            let (_, entry) = named(zone, &call).await?;
+        ("revoke-orphan", _) if writes(call) => {
+            let (_, entry) = named(zone, call).await?;
             zone.system.access().revoke_orphan(&entry.id).await?;
             Ok(Reply::NoContent)
         }

@@ -30,7 +30,7 @@ impl Bench {
             client,
             token: None,
         };
-        let (status, answer) = match handle(&self.kv, call).await {
+        let (status, answer) = match handle(&self.kv, &call).await {
             Ok(Reply::NoContent) => return "204".to_owned(),
             Ok(Reply::Data(answer)) => (200, answer),
             Ok(Reply::Gone(answer)) => (404, answer),

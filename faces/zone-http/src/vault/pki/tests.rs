@@ -91,7 +91,7 @@ impl Bench {
         let client = "127.0.0.1:40000".parse().unwrap();
         handle(
             &self.pki,
-            Call {
+            &Call {
                 permit,
                 data,
                 client,

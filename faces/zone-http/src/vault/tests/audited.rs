@@ -21,7 +21,7 @@ async fn a1_each_request_with_a_token_leaves_its_lines() {
     let none = Value::Null;
     assert_eq!(
         ask("GET", "secret/data/mine", none.clone(), 404).await,
-        "request read secret/data/mine\nresponse read secret/data/mine: "
+        "request read secret/data/mine\nresponse read secret/data/mine"
     );
     assert_eq!(
         ask("GET", "secret/data/mine?version=x", none.clone(), 400).await,
@@ -148,4 +148,29 @@ async fn a1_credentials_in_an_answer_that_cannot_be_recorded_are_revoked() {
         after.json()["data"]["keys"].as_array().unwrap().len(),
         before
     );
+}
+
+#[tokio::test]
+async fn a1_a_certificate_in_an_answer_that_cannot_be_recorded_is_revoked() {
+    let bench = Bench::new().await;
+    let root = json!({ "common_name": "Test CA", "key_type": "ec", "ttl": "720h" });
+    bench.root("PUT", "pki/root/generate/internal", root).await;
+    let role = json!({ "allow_any_name": true, "key_type": "ec", "ttl": "1h" });
+    bench.root("PUT", "pki/roles/web", role).await;
+    let certs = async |path: &str| {
+        let listed = bench.root("LIST", path, Value::Null).await.json();
+        listed["data"]["keys"].as_array().map_or(0, Vec::len)
+    };
+    let ask = json!({ "common_name": "a.example.com" });
+    let path = "pki/issuer/default/issue/web";
+    assert_eq!(bench.root("PUT", path, ask.clone()).await.status, 200);
+    let (before, revoked) = (certs("pki/certs").await, certs("pki/certs/revoked").await);
+    assert_eq!(revoked, 0);
+    bench.trail.fail_after(1);
+    let refused = bench.root("PUT", path, ask).await;
+    let text = r#"500 ["the answer could not be audited; what was asked for may be done"]"#;
+    assert_eq!(refused.brief(), text);
+    bench.trail.heal();
+    assert_eq!(certs("pki/certs").await, before + 1, "the effect stands");
+    assert_eq!(certs("pki/certs/revoked").await, 1);
 }
