@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -11,7 +11,7 @@ use tracing_subscriber::{Layer, Registry};
 use crate::config::{LogFormat, LogLevel};
 
 /// The running log, whose level can change.
-pub(crate) struct Logging(reload::Handle<LevelFilter, Registry>);
+pub(crate) struct Logging(reload::Handle<Targets, Registry>);
 
 impl Logging {
     /// Begins to log.
@@ -36,11 +36,13 @@ impl Logging {
     }
 }
 
-fn filter_of(level: LogLevel) -> LevelFilter {
-    match level {
+/// Our own lines at `level`; those of libraries at most at info.
+fn filter_of(level: LogLevel) -> Targets {
+    let own = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
-    }
+    };
+    Targets::new().with_default(own.min(LevelFilter::INFO)).with_target("zone", own)
 }

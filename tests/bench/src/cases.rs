@@ -23,8 +23,11 @@ fn cores() -> f64 {
 /// Limits of this machine, measured before anything else.
 struct Limits {
     fsyncs: f64,
-    /// The empty handler's rate by number of clients.
+    /// The bare handler's rate by number of clients.
     empty: Vec<(usize, Outcome)>,
+    /// The same for the head's cheapest call behind a token: TLS, permit, two audit lines, and an
+    /// engine that only shows three numbers of its memory.
+    call: Vec<(usize, Outcome)>,
 }
 
 /// One case and what its rate is compared to.
@@ -45,12 +48,13 @@ enum Against {
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     std::fs::create_dir_all(&options.directory)?;
     let scratch = tempfile::tempdir_in(&options.directory)?;
-    let limits = measure_limits(options, scratch.path()).await?;
+    let mut limits = measure_limits(options, scratch.path()).await?;
     let head = Head::create(&options.zonehead, &scratch.path().join("head")).await?;
     table::note("RSS, idle", head.process.rss()?, "MiB");
     furnish(&head.client).await?;
     let cases = cases(options, scratch.path())?;
     let target = Target::new(&head.address, &head.ca, head.token.expose())?;
+    measure_call(options, &target, &head.process, &mut limits).await?;
     table::head();
     for case in cases
         .iter()
@@ -80,7 +84,7 @@ async fn measure_limits(options: &Options, directory: &Path) -> anyhow::Result<L
     for clients in &options.clients {
         let runs = repeat(options, &target, &plan, *clients, &process).await?;
         let (outcome, _) = table::median(runs);
-        let text = format!("limit: empty handler, {clients} clients");
+        let text = format!("limit: bare handler, {clients} clients");
         table::note(
             &text,
             outcome.rate,
@@ -88,7 +92,36 @@ async fn measure_limits(options: &Options, directory: &Path) -> anyhow::Result<L
         );
         empty.push((*clients, outcome));
     }
-    Ok(Limits { fsyncs, empty })
+    Ok(Limits {
+        fsyncs,
+        empty,
+        call: Vec::new(),
+    })
+}
+
+async fn measure_call(
+    options: &Options,
+    target: &Target,
+    process: &Process,
+    limits: &mut Limits,
+) -> anyhow::Result<()> {
+    let plan = plan(
+        Method::GET,
+        |_| "sys/key-status".to_owned(),
+        |_| Bytes::new(),
+    );
+    for clients in &options.clients {
+        let runs = repeat(options, target, &plan, *clients, process).await?;
+        let (outcome, _) = table::median(runs);
+        let text = format!("limit: cheapest audited call, {clients} clients");
+        table::note(
+            &text,
+            outcome.rate,
+            &format!("per second, {:.3} ms CPU each", outcome.cpu_ms),
+        );
+        limits.call.push((*clients, outcome));
+    }
+    Ok(())
 }
 
 async fn repeat(
@@ -108,9 +141,12 @@ async fn repeat(
 fn ratio(case: &Case, outcome: &Outcome, clients: usize, limits: &Limits) -> String {
     match case.against {
         Against::EmptyHandler => {
-            let empty = limits.empty.iter().find(|(of, _)| *of == clients);
-            let rate = empty.map_or(f64::NAN, |(_, empty)| empty.rate);
-            format!("{:.2} of the empty handler", outcome.rate / rate)
+            let of = |list: &[(usize, Outcome)]| {
+                let found = list.iter().find(|(of, _)| *of == clients);
+                outcome.rate / found.map_or(f64::NAN, |(_, limit)| limit.rate)
+            };
+            let (call, bare) = (of(&limits.call), of(&limits.empty));
+            format!("{call:.2} of an empty authenticated call, {bare:.2} of a bare handler")
         }
         Against::Fsync => format!(
             "{:.2} writes for each bare fsync",

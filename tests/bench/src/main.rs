@@ -2,8 +2,9 @@
 //!
 //! Starts the release binary with a data directory on this disk, loads it over TLS from this
 //! process, and prints each rate with its latency, the head's CPU time for each request, and the
-//! ratio to a limit that was measured in the same run: durable writes to a bare fsync loop, reads
-//! to an empty authenticated handler on the same HTTP and TLS stack, certificates to bare signing.
+//! ratio to limits that were measured in the same run: durable writes to a bare fsync loop; reads to
+//! the head's cheapest call behind a token (permit and audit, but hardly an engine) and to a bare
+//! handler on the same HTTP and TLS stack; certificates to bare signing.
 //!
 //! Figures of one run on a shared machine mean little; the ratios mean more.
 

@@ -317,3 +317,19 @@ async fn a_bad_configuration_names_file_line_and_key() {
     let said = tool::fail(place.command().args(["server", "-config"]).arg(&missing));
     assert!(said.contains("nowhere.toml"), "{said}");
 }
+
+/// The promise of the README: one file that runs on any Debian.
+#[test]
+fn the_binary_links_to_libc_libm_and_libgcc_alone() {
+    let listed = tool::text(tool::program("ldd").arg(zone_e2e::zonehead()));
+    let libraries: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.trim().split(['.', ' ']).next())
+        .filter_map(|path| path.rsplit('/').next())
+        .collect();
+    let allowed = ["linux-vdso", "libc", "libm", "libgcc_s", "ld-linux-x86-64"];
+    assert!(!libraries.is_empty(), "{listed}");
+    for library in libraries {
+        assert!(allowed.contains(&library), "{library} in {listed}");
+    }
+}
