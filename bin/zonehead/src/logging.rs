@@ -44,5 +44,7 @@ fn filter_of(level: LogLevel) -> Targets {
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    Targets::new().with_default(own.min(LevelFilter::INFO)).with_target("zone", own)
+    Targets::new()
+        .with_default(own.min(LevelFilter::INFO))
+        .with_target("zone", own)
 }
