@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
@@ -44,6 +45,8 @@ pub struct App {
     rules: ListenerRules,
     in_flight: Arc<Semaphore>,
     memory: BodyMemory,
+    /// Longest time for a request.
+    patience: Duration,
 }
 
 /// A request that passed everything that needs no authentication.
@@ -106,12 +109,17 @@ impl Outbound {
 impl App {
     /// Serves `zone` under `rules`.
     pub fn new(zone: Arc<Zone>, rules: ListenerRules) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::with_patience(zone, rules, limits::REQUEST))
+    }
+
+    fn with_patience(zone: Arc<Zone>, rules: ListenerRules, patience: Duration) -> Self {
+        Self {
             zone,
             rules,
             in_flight: Arc::new(Semaphore::new(limits::IN_FLIGHT)),
             memory: BodyMemory::default(),
-        })
+            patience,
+        }
     }
 
     /// Answers one request.
@@ -121,7 +129,7 @@ impl App {
     {
         let is_head = request.method() == Method::HEAD;
         let namespace = request.headers().get(NAMESPACE).cloned();
-        let judged = tokio::time::timeout(limits::REQUEST, self.judge(request, peer)).await;
+        let judged = tokio::time::timeout(self.patience, self.judge(request, peer)).await;
         let outbound = judged
             .unwrap_or_else(|_| Outbound::later(503, "the request took longer than 90 seconds"));
         let mut response = self.respond(outbound, is_head, peer);
@@ -232,3 +240,6 @@ fn unread(fault: BodyFault) -> Outbound {
         BodyFault::Broken => Outbound::error(400, "the body ended early"),
     }
 }
+
+#[cfg(test)]
+mod tests;

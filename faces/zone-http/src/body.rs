@@ -162,46 +162,11 @@ pub(crate) fn reply(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use hyper::body::{Frame, SizeHint};
-    use tokio::sync::mpsc;
+    use crate::testing::slow;
 
     use super::*;
 
     const MIB: usize = 1024 * 1024;
-
-    /// A body whose parts a test sends when it likes.
-    struct Slow {
-        parts: mpsc::UnboundedReceiver<Bytes>,
-        announced: Option<u64>,
-    }
-
-    impl Body for Slow {
-        type Data = Bytes;
-        type Error = Infallible;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            let part = self.parts.poll_recv(cx);
-            part.map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            self.announced
-                .map_or_else(SizeHint::new, SizeHint::with_exact)
-        }
-    }
-
-    fn slow(announced: Option<usize>) -> (mpsc::UnboundedSender<Bytes>, Slow) {
-        let (sender, parts) = mpsc::unbounded_channel();
-        let announced = announced.map(|length| length as u64);
-        (sender, Slow { parts, announced })
-    }
 
     async fn whole(size: usize, announced: bool, memory: &BodyMemory) -> Result<Held, BodyFault> {
         let (sender, body) = slow(announced.then_some(size));

@@ -1,11 +1,15 @@
 //! What the tests of this crate share: a zone in memory behind the face, without a network.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, SizeHint};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use zone_access::Access;
@@ -23,6 +27,37 @@ use zone_testkit::{FakeClock, MemStore, PlainMemory, SeededRandom};
 use crate::app::Peer;
 use crate::metrics::Metrics;
 use crate::{About, App, ListenerRules, Zone};
+
+/// A body whose parts a test sends when it likes.
+pub(crate) struct Slow {
+    parts: mpsc::UnboundedReceiver<Bytes>,
+    announced: Option<u64>,
+}
+
+impl Body for Slow {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let part = self.parts.poll_recv(cx);
+        part.map(|part| part.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.announced
+            .map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+/// A slow body and its other end; it ends when that is dropped.
+pub(crate) fn slow(announced: Option<usize>) -> (mpsc::UnboundedSender<Bytes>, Slow) {
+    let (sender, parts) = mpsc::unbounded_channel();
+    let announced = announced.map(|length| length as u64);
+    (sender, Slow { parts, announced })
+}
 
 /// Audit lines in memory; writing fails on demand.
 #[derive(Clone, Debug, Default)]
@@ -281,13 +316,11 @@ impl Bench {
         self.answer(request).await
     }
 
-    pub(crate) async fn answer(&self, request: Request<Full<Bytes>>) -> Shown {
-        let (answers, _taken) = mpsc::unbounded_channel();
-        let peer = Peer {
-            remote: "10.1.2.3:40000".parse().unwrap(),
-            answers,
-        };
-        let (parts, body) = self.app.answer(request, &peer).await.into_parts();
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Shown
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = self.app.answer(request, &peer()).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Shown {
             status: parts.status.as_u16(),
@@ -306,6 +339,15 @@ impl Bench {
         let made = self.root("POST", "auth/token/create", ask).await.json();
         self.trail.clear();
         made["auth"]["client_token"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A client.
+pub(crate) fn peer() -> Peer {
+    let (answers, _) = mpsc::unbounded_channel();
+    Peer {
+        remote: "10.1.2.3:40000".parse().unwrap(),
+        answers,
     }
 }
 

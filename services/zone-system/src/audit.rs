@@ -158,7 +158,7 @@ impl System {
         let records = self.device_records().await?;
         check_new(&records, name, file, description)?;
         let record = Record::draw(&*self.random, name, file, description)?;
-        let sink = self.open_empty(&record).map_err(refused)?;
+        let sink = self.open_empty(&record).await.map_err(refused)?;
         let device = self.start_with(&record, sink).await.map_err(refused)?;
         self.broker.add(device).map_err(SystemError::Audit)?;
         if let Err(error) = self.store_device(&record).await {
@@ -171,8 +171,8 @@ impl System {
         Ok(())
     }
 
-    fn open_empty(&self, record: &Record) -> Result<Box<dyn AuditSink>, SystemError> {
-        let mut sink = self.open(record)?;
+    async fn open_empty(&self, record: &Record) -> Result<Box<dyn AuditSink>, SystemError> {
+        let mut sink = self.open(record).await?;
         if sink.size().map_err(SystemError::Sink)? > 0 {
             return invalid("field 'file_path': the file holds lines already; name a new file");
         }
@@ -286,12 +286,21 @@ impl System {
     }
 
     async fn start(&self, record: &Record) -> Result<Arc<Device>, SystemError> {
-        let sink = self.open(record)?;
+        let sink = self.open(record).await?;
         self.start_with(record, sink).await
     }
 
-    fn open(&self, record: &Record) -> Result<Box<dyn AuditSink>, SystemError> {
-        (self.places.open)(Path::new(&record.file_path)).map_err(SystemError::Sink)
+    /// Opens a device's file, away from the workers: it goes to a disk.
+    async fn open(&self, record: &Record) -> Result<Box<dyn AuditSink>, SystemError> {
+        let (open, path) = (self.places.open.clone(), record.file_path.clone());
+        let opened = tokio::task::spawn_blocking(move || open(Path::new(&path))).await;
+        let opened = opened.unwrap_or_else(|panic| {
+            Err(AuditSinkError {
+                doing: "opened",
+                source: std::io::Error::other(panic),
+            })
+        });
+        opened.map_err(SystemError::Sink)
     }
 
     async fn start_with(

@@ -171,3 +171,94 @@ async fn stopping_ends_idle_connections_and_lets_requests_end() {
     zone.served.await.unwrap();
     assert!(TcpStream::connect(zone.address).await.is_err());
 }
+
+/// A connection to the zone over a pipe of `size` bytes.
+fn piped(
+    zone: &Listening,
+    size: usize,
+) -> (tokio::io::DuplexStream, Connection, tokio::io::DuplexStream) {
+    let (client, server) = tokio::io::duplex(size);
+    let connection = Connection {
+        app: zone.bench.app.clone(),
+        remote: zone.address,
+        stop: zone.stop.subscribe(),
+        patience: Duration::from_millis(1),
+    };
+    (client, connection, server)
+}
+
+/// A zone with a secret of 100,000 bytes.
+async fn with_large_secret() -> Listening {
+    let mut zone = listening().await;
+    zone.bench = Bench::new().await;
+    let secret = serde_json::json!({ "data": { "v": "s".repeat(100_000) } });
+    let written = zone.bench.root("PUT", "secret/data/large", secret).await;
+    assert_eq!(written.status, 200);
+    zone
+}
+
+#[tokio::test]
+async fn attack_http1_clients_that_do_not_read_are_cut_off() {
+    let zone = with_large_secret().await;
+    let (mut client, connection, server) = piped(&zone, 1024);
+    let token = &zone.bench.root;
+    let request =
+        format!("GET /v1/secret/data/large HTTP/1.1\r\nHost: x\r\nX-Vault-Token: {token}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    connection.http1(server).await;
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).await.unwrap();
+    assert!(got.starts_with(b"HTTP/1.1 200") && got.len() < 100_000);
+}
+
+#[tokio::test]
+async fn attack_http2_clients_that_open_no_window_are_cut_off() {
+    let zone = with_large_secret().await;
+    let (client, connection, server) = piped(&zone, 64 * 1024);
+    let serving = tokio::spawn(connection.http2(server));
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(1000);
+    let (mut sender, driver) = builder.handshake(TokioIo::new(client)).await.unwrap();
+    let driver = tokio::spawn(driver);
+    let request = Request::get("https://x/v1/secret/data/large")
+        .header("x-vault-token", &zone.bench.root)
+        .body(ReplyBody::default());
+    let response = sender.send_request(request.unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    serving.await.unwrap();
+    let read = http_body_util::BodyExt::collect(response.into_body()).await;
+    assert!(read.is_err(), "the rest never comes");
+    drop((sender, driver));
+}
+
+#[tokio::test]
+async fn http2_requests_are_judged_like_others() {
+    let zone = listening().await;
+    let (client, connection, server) = piped(&zone, 64 * 1024);
+    tokio::spawn(connection.http2(server));
+    let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    let (mut sender, driver) = builder.handshake(TokioIo::new(client)).await.unwrap();
+    tokio::spawn(driver);
+    for (path, status) in [
+        ("/v1/sys/seal-status", 200),
+        ("/v1/sys//seal-status", 400),
+        ("/v1/sys/%2e%2e/x", 400),
+        ("/v1/sys%2fhealth", 400),
+        ("/ui/", 404),
+    ] {
+        let request = Request::get(format!("https://x{path}")).body(ReplyBody::default());
+        let response = sender.send_request(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+    }
+    let large = "h".repeat(limits::HEAD);
+    let request = Request::get("https://x/v1/sys/health").header("x-large", large);
+    let refused = sender
+        .send_request(request.body(ReplyBody::default()).unwrap())
+        .await;
+    assert!(refused.is_err() || refused.is_ok_and(|response| response.status() == 431));
+    let again = Request::get("https://x/v1/sys/leader").body(ReplyBody::default());
+    assert_eq!(
+        sender.send_request(again.unwrap()).await.unwrap().status(),
+        200
+    );
+}
