@@ -10,6 +10,9 @@ use redb::{BackendError, ReadableDatabase, StorageBackend};
 
 use super::*;
 
+mod history;
+mod power;
+
 /// A disk on which the n-th write from now on, or the sync behind it, fails: the redb file's ...
 #[derive(Debug)]
 struct Failing {
