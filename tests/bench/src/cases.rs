@@ -101,6 +101,7 @@ async fn measure_limits(options: &Options, directory: &Path) -> anyhow::Result<L
         fsyncs,
         empty,
         call: Vec::new(),
+        write: Vec::new(),
     })
 }
 
