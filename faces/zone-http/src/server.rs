@@ -95,6 +95,7 @@ impl Connection {
                 match handshake.await {
                     Ok(Ok(stream)) => {
                         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        debug!(remote = %self.remote, h2, "connection");
                         if h2 {
                             self.http2(stream).await
                         } else {

@@ -117,6 +117,13 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// As [`Fields::duration`], in whole seconds. A part of a second counts as one: none would
+    /// mean that nothing was asked for.
+    pub fn seconds(&self, name: &str) -> Result<Option<u64>, Fault> {
+        let span = self.duration(name)?;
+        Ok(span.map(|span| span.as_secs() + u64::from(span.subsec_nanos() > 0)))
+    }
+
     /// A list, or comma-separated text; parts are trimmed, empty ones dropped.
     pub fn list(&self, name: &str) -> Result<Option<Vec<String>>, Fault> {
         match self.0.get(name) {
@@ -285,6 +292,10 @@ mod tests {
             Ok(Some(Duration::from_secs(7_776_000)))
         );
         assert_eq!(span(json!("")), Ok(Some(Duration::ZERO)));
+        let seconds = |value| with(value, |fields| fields.seconds("x"));
+        assert_eq!(seconds(json!("1m30s")), Ok(Some(90)));
+        assert_eq!(seconds(json!("1ms")), Ok(Some(1)), "never the default");
+        assert_eq!(seconds(json!(0)), Ok(Some(0)));
         for bad in [
             json!("-1s"),
             json!(-1),

@@ -1,9 +1,12 @@
 //! `sys/` behind a permit.
 
-use serde_json::json;
-use zone_access::{AccessError, Operation};
+use std::sync::Arc;
 
-use super::exchange::{Answer, Call, Fault, Reply, chain, to_raw};
+use serde_json::json;
+use zone_access::{AccessError, Operation, TokenEntry};
+use zone_types::Secret;
+
+use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
 use super::{sys_mounts, sys_open, sys_policy};
 use crate::Zone;
@@ -174,7 +177,7 @@ async fn audit_hash(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fault
     if !writes(call) || name.is_empty() {
         return Err(Fault::unsupported_operation());
     }
-    let input = zone_types::Secret::new(Fields(&call.data).required("input")?);
+    let input = Secret::new(Fields(&call.data).required("input")?);
     let hash = zone.system.audit_hash(&call.permit, name, input.expose())?;
     let hash = hash.ok_or_else(|| Fault::bad_request("unknown audit backend"))?;
     Reply::data(&json!({ "hash": hash }))
@@ -184,7 +187,6 @@ async fn capabilities(zone: &Zone, call: &Call, head: &str) -> Result<Reply, Fau
     if !writes(call) {
         return Err(Fault::unsupported_operation());
     }
-    let access = zone.system.access();
     let fields = Fields(&call.data);
     let paths = match fields.list("paths")? {
         Some(paths) if !paths.is_empty() => paths,
@@ -193,31 +195,37 @@ async fn capabilities(zone: &Zone, call: &Call, head: &str) -> Result<Reply, Fau
     if paths.is_empty() {
         return Err(Fault::bad_request("paths must be supplied"));
     }
-    let entry = match head {
-        "capabilities" => {
-            let token = zone_types::Secret::new(fields.required("token")?);
-            access.token(token.expose()).await?
-        }
-        "capabilities-accessor" => {
-            access
-                .token_by_accessor(&fields.required("accessor")?)
-                .await?
-        }
-        _ => call.permit.token().cloned(),
-    };
+    let entry = asked_about(zone, call, head).await?;
     let entry = entry.ok_or_else(|| Fault::bad_request("invalid token"))?;
     let mut data = serde_json::Map::new();
     for path in &paths {
-        let granted = access.capabilities(&entry, path).await?;
+        let granted = zone.system.access().capabilities(&entry, path).await?;
         if paths.len() == 1 {
             data.insert("capabilities".into(), json!(granted));
         }
         data.insert(path.clone(), json!(granted));
     }
-    Ok(Reply::Data(Answer {
-        data: Some(to_raw(&data)?),
-        ..Answer::default()
-    }))
+    Reply::data(&data)
+}
+
+/// The token that `sys/capabilities…` is asked about.
+async fn asked_about(
+    zone: &Zone,
+    call: &Call,
+    head: &str,
+) -> Result<Option<Arc<TokenEntry>>, Fault> {
+    let (access, fields) = (zone.system.access(), Fields(&call.data));
+    Ok(match head {
+        "capabilities" => {
+            let token = Secret::new(fields.required("token")?);
+            access.token(token.expose()).await?
+        }
+        "capabilities-accessor" => {
+            let accessor = fields.required("accessor")?;
+            access.token_by_accessor(&accessor).await?
+        }
+        _ => call.permit.token().cloned(),
+    })
 }
 
 /// Whether the call writes (`sys/` endpoints know no difference between create and update).

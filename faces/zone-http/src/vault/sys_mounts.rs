@@ -45,32 +45,16 @@ fn list(zone: &Zone) -> Result<Reply, Fault> {
 
 async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     let fields = Fields(&call.data);
-    let kind = fields.required("type")?;
-    let mut options = fields.text_map("options")?.unwrap_or_default();
-    let kind = match kind.as_str() {
-        "kv" | "kv-v2" | "generic" => {
-            let asked = options.get("version").map(String::as_str);
-            // Without a version Vault makes version 1, which does not exist here.
-            if kind != "kv-v2" && asked != Some("2") {
-                let text = "only KV version 2 exists: give options version=2, or the type kv-v2";
-                return Err(Fault::bad_request(text));
-            }
-            options.insert("version".into(), "2".into());
-            MountKind::Kv
-        }
-        "pki" => MountKind::Pki,
-        _ => {
-            return Err(Fault::bad_request(
-                "field 'type': there is no such engine; kv, kv-v2 and pki exist",
-            ));
-        }
-    };
     for flag in ["local", "seal_wrap", "external_entropy_access"] {
         if fields.flag(flag)?.unwrap_or(false) {
-            return Err(Fault::bad_request(format!(
-                "field '{flag}' is not supported"
-            )));
+            let text = format!("field '{flag}' is not supported");
+            return Err(Fault::bad_request(text));
         }
+    }
+    let mut options = fields.text_map("options")?.unwrap_or_default();
+    let kind = engine(&fields.required("type")?, options.get("version"))?;
+    if kind == MountKind::Kv {
+        options.insert("version".into(), "2".into());
     }
     let mut new = NewMount {
         description: fields.text("description")?.unwrap_or_default(),
@@ -80,11 +64,25 @@ async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     if let Some(config) = fields.object("config")? {
         configure(&mut new, config)?;
     }
-    zone.system
-        .access()
-        .enable(&call.permit, kind, path, new)
-        .await?;
+    let access = zone.system.access();
+    access.enable(&call.permit, kind, path, new).await?;
     Ok(Reply::NoContent)
+}
+
+fn engine(kind: &str, version: Option<&String>) -> Result<MountKind, Fault> {
+    match (kind, version.map(String::as_str)) {
+        ("kv" | "generic", Some("2")) | ("kv-v2", None | Some("2")) => Ok(MountKind::Kv),
+        // Without a version Vault makes version 1, which does not exist here.
+        ("kv" | "generic" | "kv-v1" | "kv-v2", _) => {
+            let text = "only KV version 2 exists: give options version=2, or the type kv-v2";
+            Err(Fault::bad_request(text))
+        }
+        ("pki", _) => Ok(MountKind::Pki),
+        _ => {
+            let text = "field 'type': there is no such engine; kv, kv-v2 and pki exist";
+            Err(Fault::bad_request(text))
+        }
+    }
 }
 
 async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
@@ -130,11 +128,11 @@ fn change(mount: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault>
 
 fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault> {
     let fields = Fields(given);
-    if let Some(span) = fields.duration("default_lease_ttl")? {
-        new.config.default_lease_ttl = span.as_secs();
+    if let Some(secs) = fields.seconds("default_lease_ttl")? {
+        new.config.default_lease_ttl = secs;
     }
-    if let Some(span) = fields.duration("max_lease_ttl")? {
-        new.config.max_lease_ttl = span.as_secs();
+    if let Some(secs) = fields.seconds("max_lease_ttl")? {
+        new.config.max_lease_ttl = secs;
     }
     if let Some(flag) = fields.flag("force_no_cache")? {
         new.config.force_no_cache = flag;

@@ -49,37 +49,12 @@ type Plain = Result<(u16, Value), Fault>;
 
 async fn health(zone: &Zone, inbound: &Inbound) -> Plain {
     let query = query::parse(&inbound.query)?;
-    let fields = Fields(&query);
     let status = zone.system.seal_status("").await.map_err(fault)?;
     let (name, usual) = match (status.initialized, status.sealed) {
         (false, _) => ("uninitcode", 501),
         (true, true) => ("sealedcode", 503),
         (true, false) => ("activecode", 200),
     };
-    // Each of these parameters is judged, also the ones that this answer does not use.
-    let mut code = usual;
-    for parameter in [
-        "activecode",
-        "standbycode",
-        "sealedcode",
-        "uninitcode",
-        "drsecondarycode",
-        "performancestandbycode",
-    ] {
-        if let Some(value) = fields.number(parameter)? {
-            let value = u16::try_from(value)
-                .ok()
-                .filter(|value| (200..600).contains(value));
-            let value = value.ok_or_else(|| {
-                Fault::bad_request(format!(
-                    "field '{parameter}': expected a status from 200 to 599"
-                ))
-            })?;
-            if parameter == name {
-                code = value;
-            }
-        }
-    }
     let body = json!({
         "initialized": status.initialized,
         "sealed": status.sealed,
@@ -92,7 +67,35 @@ async fn health(zone: &Zone, inbound: &Inbound) -> Plain {
         "cluster_name": zone.about.zone,
         "cluster_id": status.zone_id,
     });
-    Ok((code, body))
+    Ok((wished_code(&Fields(&query), name)?.unwrap_or(usual), body))
+}
+
+/// The status that the client wishes to see for what `name` stands for. Each of these parameters
+/// is judged, also those that this answer does not use.
+fn wished_code(fields: &Fields<'_>, name: &str) -> Result<Option<u16>, Fault> {
+    let mut wished = None;
+    for parameter in [
+        "activecode",
+        "standbycode",
+        "sealedcode",
+        "uninitcode",
+        "drsecondarycode",
+        "performancestandbycode",
+    ] {
+        let Some(value) = fields.number(parameter)? else {
+            continue;
+        };
+        let code = u16::try_from(value).ok();
+        let code = code.filter(|code| (200..600).contains(code));
+        let code = code.ok_or_else(|| {
+            let text = format!("field '{parameter}': expected a status from 200 to 599");
+            Fault::bad_request(text)
+        })?;
+        if parameter == name {
+            wished = Some(code);
+        }
+    }
+    Ok(wished)
 }
 
 async fn seal_status(zone: &Zone, inbound: &Inbound) -> Plain {
@@ -146,34 +149,13 @@ async fn init_status(zone: &Zone) -> Plain {
 async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
     let data = parse_json(&inbound.body)?;
     let fields = Fields(&data);
-    for name in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
-        let empty = match data.get(name) {
-            None | Some(Value::Null) => true,
-            Some(Value::Array(items)) => items.is_empty(),
-            Some(Value::String(text)) => text.is_empty(),
-            Some(_) => false,
-        };
-        if !empty {
-            let text = format!(
-                "field '{name}': PGP is not supported; give age_recipients (age1…) instead"
-            );
-            return Err(Fault::bad_request(text));
-        }
-    }
-    for name in ["recovery_shares", "recovery_threshold", "stored_shares"] {
-        if fields.number(name)?.unwrap_or(0) != 0 {
-            return Err(Fault::bad_request(format!(
-                "field '{name}': only a Shamir seal exists"
-            )));
-        }
-    }
+    refuse_unsupported(&fields)?;
     let number = |name, usual: u8| -> Result<u8, Fault> {
-        match fields.number(name)? {
-            None => Ok(usual),
-            Some(value) => u8::try_from(value).map_err(|_| {
-                Fault::bad_request(format!("field '{name}': expected a number from 1 to 255"))
-            }),
-        }
+        let Some(value) = fields.number(name)? else {
+            return Ok(usual);
+        };
+        let text = format!("field '{name}': expected a number from 1 to 255");
+        u8::try_from(value).map_err(|_| Fault::bad_request(text))
     };
     let options = InitOptions {
         shares: number("secret_shares", 5)?,
@@ -190,6 +172,31 @@ async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
         body["keys_age"] = encrypted.into();
     }
     Ok((200, body))
+}
+
+/// What Vault's init knows and this one does not.
+fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
+    for name in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
+        let empty = match fields.0.get(name) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::String(text)) => text.is_empty(),
+            Some(_) => false,
+        };
+        if !empty {
+            let text = format!(
+                "field '{name}': PGP is not supported; give age_recipients (age1…) instead"
+            );
+            return Err(Fault::bad_request(text));
+        }
+    }
+    for name in ["recovery_shares", "recovery_threshold", "stored_shares"] {
+        if fields.number(name)?.unwrap_or(0) != 0 {
+            let text = format!("field '{name}': only a Shamir seal exists");
+            return Err(Fault::bad_request(text));
+        }
+    }
+    Ok(())
 }
 
 async fn unseal(zone: &Zone, inbound: &Inbound) -> Plain {

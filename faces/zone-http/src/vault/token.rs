@@ -13,61 +13,36 @@ use crate::Zone;
 
 /// Serves one permitted call below `auth/token/`.
 pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
-    let rest = call.permit.rest().to_owned();
-    match (rest.as_str(), call.permit.operation()) {
-        ("create" | "create-orphan", _) if writes(call) => create(zone, call).await,
-        ("lookup-self", Operation::Read | Operation::Update) => {
-            let entry = own(call)?;
-            lookup(call, &entry, own_text(call))
+    let rest = call.permit.rest();
+    let (verb, whose) = rest.split_once('-').unwrap_or((rest, ""));
+    let reads = call.permit.operation() == Operation::Read;
+    match (verb, whose) {
+        ("create", "" | "orphan") if writes(call) => create(zone, call).await,
+        ("lookup", "" | "self") if reads => {
+            let (text, entry) = subject(zone, call, "self").await?;
+            lookup(call, &entry, text)
         }
-        ("lookup", Operation::Read) => {
-            let entry = own(call)?;
-            lookup(call, &entry, own_text(call))
+        ("lookup", "" | "self" | "accessor") if writes(call) => {
+            let (text, entry) = subject(zone, call, whose).await?;
+            lookup(call, &entry, text)
         }
-        ("lookup", _) if writes(call) => {
-            let (text, entry) = named(zone, call).await?;
-            lookup(call, &entry, Some(text))
+        ("renew", "" | "self" | "accessor") if writes(call) => {
+            let (text, entry) = subject(zone, call, whose).await?;
+            renew(zone, call, &entry, text).await
         }
-        ("lookup-accessor", _) if writes(call) => {
-            let entry = by_accessor(zone, call).await?;
-            lookup(call, &entry, None)
+        ("revoke", "") if writes(call) => revoke_named(zone, call).await,
+        ("revoke", "self" | "accessor") if writes(call) => {
+            revoke(zone, &subject(zone, call, whose).await?.1).await
         }
-        ("renew-self", _) if writes(call) => {
-            let entry = own(call)?;
-            renew(zone, call, &entry, own_text(call)).await
-        }
-        ("renew", _) if writes(call) => {
-            let (text, entry) = named(zone, call).await?;
-            renew(zone, call, &entry, Some(text)).await
-        }
-        ("renew-accessor", _) if writes(call) => {
-            let entry = by_accessor(zone, call).await?;
-            renew(zone, call, &entry, None).await
-        }
-        ("revoke-self", _) if writes(call) => {
-            let entry = own(call)?;
-            revoke(zone, &entry).await
-        }
-        ("revoke", _) if writes(call) => {
-            let text = Secret::new(Fields(&call.data).required("token")?);
-            // As in Vault, a token that is gone already is no error.
-            match zone.system.access().token(text.expose()).await? {
-                Some(entry) => revoke(zone, &entry).await,
-                None => Ok(Reply::NoContent),
-            }
-        }
-        ("revoke-accessor", _) if writes(call) => {
-            revoke(zone, &*by_accessor(zone, call).await?).await
-        }
-        ("revoke-orphan", _) if writes(call) => {
+        ("revoke", "orphan") if writes(call) => {
             let (_, entry) = named(zone, call).await?;
             zone.system.access().revoke_orphan(&entry.id).await?;
             Ok(Reply::NoContent)
         }
-        ("accessors" | "accessors/", Operation::List) => {
+        ("accessors/", "") if call.permit.operation() == Operation::List => {
             Reply::keys(&zone.system.access().accessors(&call.permit).await?)
         }
-        (known, _) if KNOWN.contains(&known) => Err(Fault::unsupported_operation()),
+        _ if KNOWN.contains(&rest) => Err(Fault::unsupported_operation()),
         _ => Err(Fault::unsupported_path()),
     }
 }
@@ -89,48 +64,7 @@ const KNOWN: [&str; 13] = [
 ];
 
 async fn create(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
-    let fields = Fields(&call.data);
-    let kind = fields.text("type")?.unwrap_or_default();
-    if !matches!(kind.as_str(), "" | "service" | "default-service") {
-        return Err(Fault::bad_request(
-            "field 'type': only service tokens exist",
-        ));
-    }
-    if fields
-        .text("entity_alias")?
-        .is_some_and(|alias| !alias.is_empty())
-    {
-        return Err(Fault::bad_request(
-            "field 'entity_alias': needs a token role, which does not exist",
-        ));
-    }
-    let seconds = |name| -> Result<u64, Fault> {
-        Ok(fields.duration(name)?.map_or(0, |span| span.as_secs()))
-    };
-    let lease = if call.data.contains_key("ttl") {
-        seconds("ttl")?
-    } else {
-        seconds("lease")?
-    };
-    let uses = fields.number("num_uses")?.unwrap_or(0);
-    let ask = CreateToken {
-        id: fields
-            .text("id")?
-            .filter(|id| !id.is_empty())
-            .map(Secret::new),
-        policies: fields.list("policies")?.unwrap_or_default(),
-        meta: fields.text_map("meta")?.or(fields.text_map("metadata")?),
-        no_parent: fields.flag("no_parent")?.unwrap_or(false),
-        no_default_policy: fields.flag("no_default_policy")?.unwrap_or(false),
-        renewable: fields.flag("renewable")?.unwrap_or(true),
-        ttl: lease,
-        explicit_max_ttl: seconds("explicit_max_ttl")?,
-        period: seconds("period")?,
-        display_name: fields.text("display_name")?.unwrap_or_default(),
-        num_uses: u64::try_from(uses)
-            .map_err(|_| Fault::bad_request("field 'num_uses': must not be negative"))?,
-        bound_cidrs: fields.list("bound_cidrs")?.unwrap_or_default(),
-    };
+    let ask = read_ask(&Fields(&call.data))?;
     let created = zone.system.access().create_token(&call.permit, ask).await?;
     let auth = auth_block(&created.entry, created.text, call.permit.now(), true);
     Ok(Reply::Data(Answer {
@@ -139,14 +73,72 @@ async fn create(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     }))
 }
 
+fn read_ask(fields: &Fields<'_>) -> Result<CreateToken, Fault> {
+    let filled =
+        |name| -> Result<_, Fault> { Ok(fields.text(name)?.filter(|text| !text.is_empty())) };
+    if !matches!(
+        filled("type")?.as_deref(),
+        None | Some("service" | "default-service")
+    ) {
+        let text = "field 'type': only service tokens exist";
+        return Err(Fault::bad_request(text));
+    }
+    if filled("entity_alias")?.is_some() {
+        let text = "field 'entity_alias': needs a token role, which does not exist";
+        return Err(Fault::bad_request(text));
+    }
+    let ttl = match fields.seconds("ttl")? {
+        None => fields.seconds("lease")?,
+        given => given,
+    };
+    let uses = fields.number("num_uses")?.unwrap_or(0);
+    let uses = u64::try_from(uses)
+        .map_err(|_| Fault::bad_request("field 'num_uses': must not be negative"))?;
+    Ok(CreateToken {
+        id: filled("id")?.map(Secret::new),
+        policies: fields.list("policies")?.unwrap_or_default(),
+        meta: fields.text_map("meta")?.or(fields.text_map("metadata")?),
+        no_parent: fields.flag("no_parent")?.unwrap_or(false),
+        no_default_policy: fields.flag("no_default_policy")?.unwrap_or(false),
+        renewable: fields.flag("renewable")?.unwrap_or(true),
+        ttl: ttl.unwrap_or(0),
+        explicit_max_ttl: fields.seconds("explicit_max_ttl")?.unwrap_or(0),
+        period: fields.seconds("period")?.unwrap_or(0),
+        display_name: fields.text("display_name")?.unwrap_or_default(),
+        num_uses: uses,
+        bound_cidrs: fields.list("bound_cidrs")?.unwrap_or_default(),
+    })
+}
+
 /// The token of the request itself. A last use counts: the token is in the permit although its
 /// record is gone.
 fn own(call: &Call) -> Result<Arc<TokenEntry>, Fault> {
     call.permit.token().cloned().ok_or_else(Fault::denied)
 }
 
-fn own_text(call: &Call) -> Option<Secret<String>> {
-    call.token.clone()
+/// The token that a call is about, and its text if the caller knows it.
+async fn subject(
+    zone: &Zone,
+    call: &Call,
+    whose: &str,
+) -> Result<(Option<Secret<String>>, Arc<TokenEntry>), Fault> {
+    match whose {
+        "self" => Ok((call.token.clone(), own(call)?)),
+        "accessor" => Ok((None, by_accessor(zone, call).await?)),
+        _ => {
+            let (text, entry) = named(zone, call).await?;
+            Ok((Some(text), entry))
+        }
+    }
+}
+
+/// As in Vault, a token that is gone already is no error.
+async fn revoke_named(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    let text = Secret::new(Fields(&call.data).required("token")?);
+    match zone.system.access().token(text.expose()).await? {
+        Some(entry) => revoke(zone, &entry).await,
+        None => Ok(Reply::NoContent),
+    }
 }
 
 async fn named(zone: &Zone, call: &Call) -> Result<(Secret<String>, Arc<TokenEntry>), Fault> {
@@ -169,9 +161,7 @@ async fn renew(
     entry: &TokenEntry,
     text: Option<Secret<String>>,
 ) -> Result<Reply, Fault> {
-    let increment = Fields(&call.data)
-        .duration("increment")?
-        .map_or(0, |span| span.as_secs());
+    let increment = Fields(&call.data).seconds("increment")?.unwrap_or(0);
     let renewed = zone
         .system
         .access()

@@ -168,6 +168,24 @@ async fn the_envelope_has_every_field_and_old_paths_have_their_data_twice() {
     );
 }
 
+/// What is copied to the root of an answer never takes the place of what stands there.
+#[tokio::test]
+async fn copied_data_replaces_no_field_of_the_envelope() {
+    let bench = Bench::new().await;
+    let paths = json!({ "paths": ["auth", "data", "errors", "secret/x"] });
+    let answer = bench
+        .root("PUT", "sys/capabilities-self", paths)
+        .await
+        .json();
+    assert!(answer["auth"].is_null());
+    assert_eq!(answer["data"]["auth"], json!(["root"]));
+    assert_eq!(answer["secret/x"], json!(["root"]));
+    assert!(answer.get("capabilities").is_none());
+    let one = json!({ "path": "secret/x" });
+    let answer = bench.root("PUT", "sys/capabilities-self", one).await.json();
+    assert_eq!(answer["capabilities"], json!(["root"]));
+}
+
 #[tokio::test]
 async fn lists_have_two_spellings_with_and_without_a_slash() {
     let bench = Bench::new().await;

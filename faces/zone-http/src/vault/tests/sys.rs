@@ -178,6 +178,48 @@ async fn tuning_changes_what_is_named_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn engines_that_do_not_exist_are_not_mounted_as_others() {
+    let bench = Bench::new().await;
+    let enable = async |kind: &str, version: Value| {
+        let options = json!({ "version": version });
+        let body = json!({ "type": kind, "options": options });
+        bench
+            .root("PUT", &format!("sys/mounts/{kind}"), body)
+            .await
+            .status
+    };
+    for (kind, version) in [
+        ("kv", json!("1")),
+        ("kv", json!("")),
+        ("kv-v1", json!("1")),
+        ("kv-v2", json!("1")),
+        ("generic", json!(1)),
+        ("transit", json!("2")),
+    ] {
+        assert_eq!(enable(kind, version.clone()).await, 400, "{kind} {version}");
+    }
+    assert_eq!(enable("kv", json!(2)).await, 204);
+    assert_eq!(enable("kv-v2", json!("2")).await, 204);
+    let local = json!({ "type": "pki", "local": true });
+    assert_eq!(
+        bench.root("PUT", "sys/mounts/local", local).await.status,
+        400
+    );
+}
+
+/// Less than a second is not nothing: nothing stands for the longest time there is.
+#[tokio::test]
+async fn a_part_of_a_second_is_never_the_default() {
+    let bench = Bench::new().await;
+    let ask = json!({ "ttl": "1ms", "explicit_max_ttl": "1ms" });
+    let made = bench.root("POST", "auth/token/create", ask).await.json();
+    assert_eq!(made["auth"]["lease_duration"], 1);
+    let lease = json!({ "lease": "90s" });
+    let made = bench.root("POST", "auth/token/create", lease).await.json();
+    assert_eq!(made["auth"]["lease_duration"], 90);
+}
+
+#[tokio::test]
 async fn audit_options_that_are_not_obeyed_are_refused() {
     let bench = Bench::new().await;
     let enable = async |options: Value| {
