@@ -73,6 +73,9 @@ fn read(inbound: &mut Inbound) -> Result<Asked, Fault> {
         }
         _ => query,
     };
+    if let Some(path) = sys::canonical(&inbound.path, operation) {
+        inbound.path = path;
+    }
     Ok(Asked { operation, data })
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use zone_access::{AccessError, Operation, TokenEntry};
-use zone_types::Secret;
+use zone_policy::PolicyName;
+use zone_types::{RequestPath, Secret};
 
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
@@ -30,6 +31,23 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "metrics" if tail.is_empty() => metrics(zone, call),
         _ => Err(Fault::unsupported_path()),
     }
+}
+
+/// The one spelling of a path below `sys/` that Vault's clients write in several: a name with a
+/// slash behind it, and policy names, whose case does not count. What the policy judges is what
+/// is served (A3): a rule for `sys/policies/acl/prod` holds for `PROD` too.
+pub(super) fn canonical(path: &RequestPath, operation: Operation) -> Option<RequestPath> {
+    if operation == Operation::List || !path.as_str().starts_with("sys/") {
+        return None;
+    }
+    let bare = path.as_str().trim_end_matches('/');
+    for prefix in ["sys/policies/acl/", "sys/policy/"] {
+        let name = bare.strip_prefix(prefix).map(PolicyName::parse);
+        if let Some(Ok(name)) = name {
+            return RequestPath::from_text(&format!("{prefix}{}", name.as_str())).ok();
+        }
+    }
+    RequestPath::from_text(bare).ok()
 }
 
 /// The client's view of an access error.

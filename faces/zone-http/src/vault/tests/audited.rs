@@ -174,3 +174,56 @@ async fn a1_a_certificate_in_an_answer_that_cannot_be_recorded_is_revoked() {
     assert_eq!(certs("pki/certs").await, before + 1, "the effect stands");
     assert_eq!(certs("pki/certs/revoked").await, 1);
 }
+
+/// A rule holds for each spelling that is served, and the trail shows the one that was judged.
+#[tokio::test]
+async fn a3_attack_another_spelling_of_a_name_does_not_pass_a_rule() {
+    let bench = Bench::new().await;
+    let policy = r#"path "sys/*" { capabilities = ["create", "read", "update", "delete", "sudo"] }
+path "sys/policies/acl/prod" { capabilities = ["deny"] }
+path "sys/policy/prod" { capabilities = ["deny"] }
+path "sys/mounts/secret" { capabilities = ["deny"] }
+path "sys/audit/file" { capabilities = ["deny"] }"#;
+    let token = bench.token(policy).await;
+    for (method, path) in [
+        ("PUT", "sys/policies/acl/PROD"),
+        ("PUT", "sys/policies/acl/%20prod"),
+        ("PUT", "sys/policies/acl/prod%C2%A0"),
+        ("GET", "sys/policies/acl/Prod"),
+        ("GET", "sys/policies/acl/prod/"),
+        ("DELETE", "sys/policies/acl/Prod/"),
+        ("PUT", "sys/policy/PROD"),
+        ("DELETE", "sys/policy/prod/"),
+        ("DELETE", "sys/mounts/secret/"),
+        ("GET", "sys/mounts/secret/"),
+        ("DELETE", "sys/audit/file/"),
+    ] {
+        let body = json!({ "policy": "" });
+        let body = if method == "PUT" { body } else { Value::Null };
+        let answer = bench.by(&token, method, path, body).await;
+        assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
+        let lines = bench.trail.lines();
+        let judged = lines.last().unwrap()["request"]["path"].as_str().unwrap();
+        let name = judged.rsplit('/').next().unwrap();
+        assert!(
+            ["prod", "secret", "file"].contains(&name),
+            "{path} as {judged}"
+        );
+    }
+    let other = json!({ "policy": "# nothing" });
+    let written = bench
+        .by(&token, "PUT", "sys/policies/acl/TEST", other)
+        .await;
+    assert_eq!(written.status, 204);
+    let read = bench
+        .by(&token, "GET", "sys/policies/acl/test/", Value::Null)
+        .await;
+    assert_eq!(read.json()["data"]["name"], "test");
+    assert_eq!(
+        bench
+            .by(&token, "GET", "sys/mounts/pki/", Value::Null)
+            .await
+            .status,
+        200
+    );
+}
