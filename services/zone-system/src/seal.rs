@@ -177,18 +177,19 @@ impl System {
         Ok(())
     }
 
-    /// Closes everything, from the outside to the inside.
+    /// Closes everything: the door, the trail, the keys, what was made of them.
     async fn shut(&self) {
         let was_open = self.open.swap(false, Ordering::AcqRel);
         let heads = self.broker.close().await;
         if was_open && let Err(error) = self.store_heads(heads).await {
             tracing::warn!(%error, "the ends of the audit chains were not remembered");
         }
+        // The keys first: what is dropped afterwards cannot be read again meanwhile.
+        self.barrier.seal();
+        self.access.forget();
         for listener in &self.listeners {
             listener.closed();
         }
-        self.access.forget();
-        self.barrier.seal();
     }
 }
 

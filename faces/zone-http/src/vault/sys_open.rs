@@ -1,7 +1,7 @@
 //! The `sys/` endpoints that need no token and work while the zone is sealed (A2).
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use zone_system::{InitOptions, SystemError};
 
 use super::exchange::{Fault, chain};
@@ -18,6 +18,9 @@ pub const OPEN_SYS: [&str; 5] = [
     "sys/unseal",
     "sys/leader",
 ];
+
+/// Enough for 255 shares in both spellings, so that none stays behind where a text grew.
+const ROOM: usize = 64 * 1024;
 
 /// Answers an endpoint of [`OPEN_SYS`]; `None` for every other path.
 pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
@@ -36,10 +39,15 @@ pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
     };
     Some(match result {
         Ok((status, mut body)) => {
-            let outbound = Outbound::json(status, body.to_string().into_bytes());
+            let room = if path == "sys/init" { ROOM } else { 1024 };
+            let mut text = Vec::with_capacity(room);
+            let written = serde_json::to_writer(&mut text, &body);
             // Shares and the first token are among it.
             wipe(&mut body);
-            outbound
+            match written {
+                Ok(()) => Outbound::json(status, text),
+                Err(_) => envelope::refuse(&inbound.id, Fault::internal("cannot be encoded")),
+            }
         }
         Err(fault) => envelope::refuse(&inbound.id, fault),
     })
@@ -163,15 +171,15 @@ async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
         age_recipients: fields.list("age_recipients")?.unwrap_or_default(),
     };
     let made = zone.system.init(options).await.map_err(fault)?;
-    let mut body = json!({
-        "keys": made.keys_hex(),
-        "keys_base64": made.keys_base64(),
-        "root_token": made.root_token(),
-    });
+    // Moved in, not copied: what is wiped after the answer is all there is.
+    let mut body = Map::new();
+    body.insert("keys".into(), made.keys_hex().into());
+    body.insert("keys_base64".into(), made.keys_base64().into());
+    body.insert("root_token".into(), made.root_token().into());
     if let Some(encrypted) = made.encrypted() {
-        body["keys_age"] = encrypted.into();
+        body.insert("keys_age".into(), encrypted.into());
     }
-    Ok((200, body))
+    Ok((200, Value::Object(body)))
 }
 
 /// What Vault's init knows and this one does not.

@@ -1,8 +1,8 @@
 //! What these tests share: heads over one store and one directory of audit files.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tempfile::TempDir;
 use zone_access::{Access, Ask, Operation, Permit, Refusal};
@@ -21,6 +21,7 @@ use zone_types::{NamespaceId, RequestId, RequestPath, Secret};
 pub(crate) struct Told {
     pub(crate) opened: AtomicUsize,
     pub(crate) closed: AtomicUsize,
+    barrier: OnceLock<Barrier>,
 }
 
 impl SealListener for Told {
@@ -29,6 +30,8 @@ impl SealListener for Told {
     }
 
     fn closed(&self) {
+        let barrier = self.barrier.get().unwrap();
+        assert!(barrier.is_sealed(), "a cache could be filled again (B2)");
         self.closed.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -97,6 +100,7 @@ impl Head {
         let access = Access::new(barrier.clone(), clock.clone(), random.clone());
         let broker = Arc::new(Broker::new(clock.clone()));
         let told = Arc::new(Told::default());
+        assert!(told.barrier.set(barrier.clone()).is_ok());
         let system = System::new(Parts {
             barrier: barrier.clone(),
             access: access.clone(),
