@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Journal,
     /// redb gave up over the file's content.
     Panicked,
+    /// The files could not be opened, or opened again.
+    NotOpened(Box<Fault>),
     /// Too little space is left.
     Room,
     Io(io::Error),
@@ -39,6 +41,7 @@ impl std::fmt::Display for Fault {
             ),
             Self::Journal => f.write_str("the journal beside the store is damaged or of another time"),
             Self::Panicked => f.write_str("the file is damaged: the engine could not read it"),
+            Self::NotOpened(fault) => fault.fmt(f),
             Self::Room => f.write_str("the file system has too little space left"),
             Self::Io(error) => write!(f, "input or output failed: {error}"),
             Self::Redb(error) => match **error {
@@ -56,6 +59,7 @@ impl std::error::Error for Fault {
         match self {
             Self::Io(error) => Some(error),
             Self::Redb(error) => Some(error),
+            Self::NotOpened(fault) => fault.source(),
             _ => None,
         }
     }
@@ -77,6 +81,13 @@ impl Fault {
 impl From<Fault> for StoreError {
     fn from(fault: Fault) -> Self {
         use io::ErrorKind::{FileTooLarge, InvalidData, QuotaExceeded, StorageFull};
+        if let Fault::NotOpened(fault) = fault {
+            return match Self::from(*fault) {
+                // `Full` would say that a group was not written, and nobody could look.
+                Self::Full { backend, source } => Self::Unavailable { backend, source },
+                other => other,
+            };
+        }
         let kind = fault.io().map(io::Error::kind);
         let corrupt = match &fault {
             Fault::Layout | Fault::NoJournal | Fault::Journal | Fault::Panicked => true,

@@ -11,7 +11,7 @@
 //!   record with a whole one behind it is corruption, not a crash.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -102,6 +102,11 @@ impl Journal {
         self.file.index
     }
 
+    /// Bytes of records in the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.at
+    }
+
     /// Goes on in another file; gives back the one of before.
     pub(crate) fn switch(&mut self, file: JournalFile) -> JournalFile {
         self.at = 0;
@@ -183,17 +188,6 @@ pub(crate) fn remove(store: &Path) -> io::Result<()> {
     }
 }
 
-/// Drops the kernel's copies of the files.
-pub(crate) fn forget_pages(store: &Path) -> Result<(), Fault> {
-    for index in 0..MOST {
-        match file::forget_pages(&path(store, index)) {
-            Err(Fault::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            done => done?,
-        }
-    }
-    Ok(())
-}
-
 /// Reads what the files of journal `id` hold behind group `last`.
 pub(crate) fn replay(
     store: &Path,
@@ -201,15 +195,24 @@ pub(crate) fn replay(
     last: Revision,
     opener: &DiskOpener,
 ) -> Result<Replay, Fault> {
+    // Whoever made a file may have been killed before its name was durable.
+    file::sync_directory(store)?;
     let (mut groups, mut journals, mut spare) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..MOST {
-        let at = path(store, index);
-        let bytes = match std::fs::read(&at) {
+        let mut options = OpenOptions::new();
+        let mut source = match options.read(true).write(true).open(path(store, index)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            bytes => Bytes::from(bytes?),
+            source => source?,
         };
+        let disk = opener(source.try_clone()?);
+        // Whoever reads a group may tell of it, so it must be on the disk, and read from there.
+        disk.sync()?;
+        file::drop_pages(&source)?;
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes)?;
+        let bytes = Bytes::from(bytes);
         let file = JournalFile {
-            disk: opener(OpenOptions::new().write(true).open(&at)?),
+            disk,
             index,
             length: bytes.len() as u64,
         };

@@ -11,8 +11,10 @@
 //! # What must hold
 //!
 //! * `apply` returns after the group is on stable storage, and blocks no worker of the runtime.
-//! * After a failed write the pages that the kernel still holds are dropped and the files are opened
-//!   and read anew: what a failed fsync left in the page cache is never taken for stored.
+//! * Whenever the files are opened, they are synced, and the pages that the kernel still holds are
+//!   dropped, before they are read: neither what a killed process wrote without a sync nor what a
+//!   failed fsync left in the page cache is taken for stored. After a failed write they are opened anew.
+//! * [`StoreError::Full`] is said only of a group that is not in the journal.
 //! * A closed store is one file; one that was not closed is never opened without its journal.
 //! * One process at a time has the file open; a second one is refused.
 //!
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use redb::ReadTransaction;
 use tokio::runtime::RuntimeFlavor;
 use zone_ports::store::{GroupLimit, Op, Revision, Versioned, WriteSet};
@@ -55,7 +57,8 @@ pub struct RedbOptions {
     /// Bytes of memory for pages of the redb file; the kernel's page cache stands behind it.
     pub cache_bytes: usize,
     /// Bytes of groups that the journal gathers before they are written to the redb file. Up to
-    /// twice as many are held in memory, and read again after a crash.
+    /// twice as many are held in memory; up to four times as many are read again after a crash, if
+    /// the same keys were written again and again.
     pub fold_bytes: usize,
     /// Free bytes on the file system below which groups are refused as
     /// [`StoreError::Full`] before anything is written.
@@ -86,6 +89,11 @@ struct Inner {
     options: RedbOptions,
     openers: Openers,
     slot: RwLock<Slot>,
+    /// Held by the group under way, from its first byte until it is known what became of it, also
+    /// if nobody waits for it any more.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held while a copy is made: two of one name would take each other's file.
+    copying: Mutex<()>,
     /// Whether the folding thread runs.
     folding: AtomicBool,
 }
@@ -122,12 +130,14 @@ impl RedbStore {
     }
 
     fn open_by(path: PathBuf, options: RedbOptions, openers: Openers) -> Result<Self, StoreError> {
-        file::create(&path).map_err(Fault::from)?;
+        file::create(&path)?;
         let inner = Arc::new(Inner {
             path,
             options,
             openers,
             slot: RwLock::new(Slot::Failed),
+            turn: Arc::default(),
+            copying: Mutex::default(),
             folding: AtomicBool::new(false),
         });
         inner.reopen()?;
@@ -179,18 +189,16 @@ impl Inner {
     fn reopen(&self) -> Result<(), Fault> {
         let mut slot = self.slot.write();
         match std::mem::replace(&mut *slot, Slot::Failed) {
-            Slot::Open(open) => {
-                drop(open);
-                file::forget_pages(&self.path)?;
-                journal::forget_pages(&self.path)?;
-            }
+            Slot::Open(open) => drop(open),
             Slot::Failed => {}
             Slot::Closed => {
                 *slot = Slot::Closed;
                 return Err(Fault::Closed);
             }
         }
-        let open = unwinding(|| Open::new(&self.path, &self.openers))?;
+        let open = file::forget_pages(&self.path)
+            .and_then(|()| unwinding(|| Open::new(&self.path, &self.openers)));
+        let open = open.map_err(|fault| Fault::NotOpened(Box::new(fault)))?;
         *slot = Slot::Open(Box::new(open));
         Ok(())
     }
@@ -198,7 +206,9 @@ impl Inner {
     fn close(&self) -> Result<(), Fault> {
         match std::mem::replace(&mut *self.slot.write(), Slot::Closed) {
             Slot::Open(open) => unwinding(|| open.close(&self.path)),
-            Slot::Failed | Slot::Closed => Ok(()),
+            Slot::Closed => Ok(()),
+            // Its journal stays.
+            Slot::Failed => Err(Fault::Closed),
         }
     }
 
@@ -316,10 +326,17 @@ impl Store for RedbStore {
 
     async fn apply(&self, group: WriteSet) -> Result<(), StoreError> {
         let inner = self.handle.0.clone();
-        blocking(move || inner.apply(group)).await
+        let turn = inner.turn.clone().lock_owned().await;
+        blocking(move || {
+            let _turn = turn;
+            inner.apply(group)
+        })
+        .await
     }
 
     async fn last_group(&self) -> Result<Revision, StoreError> {
+        // Behind each group that was begun before.
+        let _turn = self.handle.0.turn.lock().await;
         Ok(self.handle.0.with(|open| Ok(open.last()))?)
     }
 

@@ -89,23 +89,29 @@ impl Open {
                 return Err(Fault::Fenced);
             }
         }
-        if self.recent.read().active.bytes() >= fold_bytes {
+        if self.is_full(&journal, fold_bytes) {
             // The layer before was not folded in time: this writer waits for it, or does it.
             self.fold()?;
             self.turn(&mut journal, path, openers)?;
         }
         journal.append(&group)?;
-        let full = {
+        {
             let mut recent = self.recent.write();
             recent.head.last = group.number;
             recent.head.fence = group.fence;
             recent.active.put(group);
-            recent.active.bytes() >= fold_bytes && recent.folding.is_none()
-        };
-        if full {
+        }
+        if self.is_full(&journal, fold_bytes) {
             self.turn(&mut journal, path, openers)?;
         }
         Ok(self.recent.read().folding.is_some())
+    }
+
+    /// Whether it is time for another layer and file. A key that is written again and again takes
+    /// no more memory, but all of the journal is read after a crash.
+    fn is_full(&self, journal: &Journal, fold_bytes: usize) -> bool {
+        let fold = fold_bytes as u64;
+        self.recent.read().active.bytes() >= fold_bytes || journal.bytes() / 2 >= fold
     }
 
     /// Makes the active layer the folding one, unless there is one, and goes on in another file.
@@ -190,8 +196,9 @@ impl Open {
         let mut layers: Vec<&Layer> = recent.folding.as_deref().into_iter().collect();
         layers.push(&recent.active);
         table::fold_last(&self.database, &layers)?;
-        self.database.close()?;
-        Ok(journal::remove(path)?)
+        // Still under the file's lock: the next process may begin a journal as soon as it is free.
+        journal::remove(path)?;
+        Ok(self.database.close()?)
     }
 }
 

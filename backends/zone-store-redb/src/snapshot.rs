@@ -4,16 +4,14 @@
 //! another name and gets its own when it is whole and durable. Pages that the store frees
 //! meanwhile are used again only when the copy is done, so the file may grow.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use redb::{Database, ReadTransaction};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use zone_ports::StoreError;
 use zone_ports::store::Revision;
 
 use crate::error::Fault;
+use crate::file::Partial;
 use crate::table::{HEAD, Head, META, RECORDS};
 use crate::{Inner, file, unwinding};
 
@@ -23,6 +21,7 @@ const PART: usize = 4 * 1024 * 1024;
 const CACHE: usize = 8 * 1024 * 1024;
 
 pub(crate) fn copy(inner: &Inner, target: &Path) -> Result<Revision, StoreError> {
+    let _copying = inner.copying.lock();
     let source = inner.folded()?;
     let partial = Partial::new(target)?;
     let revision = unwinding(|| fill(&source, &partial.path))?;
@@ -65,39 +64,4 @@ fn copy_head(source: &ReadTransaction, copy: &Database) -> Result<Revision, Faul
     transaction.open_table(META)?.insert(HEAD, row.value())?;
     transaction.commit()?;
     Ok(head.last)
-}
-
-/// A file under another name, gone again unless it is finished.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    fn new(target: &Path) -> Result<Self, Fault> {
-        let mut name = OsString::from(target);
-        name.push(".partial");
-        let path = PathBuf::from(name);
-        // What a crash left of an earlier try.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        file::create(&path)?;
-        Ok(Self { path })
-    }
-
-    /// Gives the file its name; fails if there is one of that name.
-    fn finish(self, target: &Path) -> Result<(), Fault> {
-        File::open(&self.path)?.sync_all()?;
-        renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE)?;
-        file::sync_directory(target)?;
-        Ok(())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // Already renamed, or nothing more can be done.
-        drop(fs::remove_file(&self.path));
-    }
 }

@@ -56,11 +56,13 @@ impl Head {
     }
 }
 
-/// Makes the tables of a new file, and refuses one of another layout. What the file knows of its
+/// Makes the tables of a new file, and refuses one of another layout, or with records and no head: a
+/// copy that was not finished. What the file knows of its
 /// groups, and the journal that belongs to it if it was not closed.
 pub(crate) fn prepare(database: &Database) -> Result<(Head, Option<JournalId>), Fault> {
     let transaction = begin_write(database)?;
     let mut found = None;
+    let new = transaction.list_tables()?.next().is_none();
     {
         let mut meta = transaction.open_table(META)?;
         let head = meta.get(HEAD)?.map(|row| Head::read(row.value()));
@@ -68,6 +70,8 @@ pub(crate) fn prepare(database: &Database) -> Result<(Head, Option<JournalId>), 
             let id = meta.get(JOURNAL)?.map(|row| row.value().try_into());
             let id = id.transpose().map_err(|_| Fault::Layout)?;
             found = Some((head, id));
+        } else if !new {
+            return Err(Fault::Layout);
         } else {
             meta.insert(HEAD, &Head::default().row()[..])?;
             transaction.open_table(RECORDS)?;

@@ -10,6 +10,7 @@ use redb::{BackendError, ReadableDatabase, StorageBackend};
 
 use super::*;
 
+mod attacks;
 mod history;
 mod power;
 
