@@ -186,3 +186,82 @@ fn injected(data: &RawValue) -> Map<String, Value> {
     }
     map
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn encoded(path: &str, result: Result<Reply, Fault>) -> (Outbound, Value) {
+        let id = RequestId::from_random([7; 16]);
+        let path = RequestPath::from_text(path).unwrap();
+        let outbound = encode(&id, &path, result).outbound;
+        let json = serde_json::from_slice(&outbound.body).unwrap_or_default();
+        (outbound, json)
+    }
+
+    fn answer(data: &Value) -> Answer {
+        Answer {
+            data: Some(serde_json::value::to_raw_value(data).unwrap()),
+            ..Answer::default()
+        }
+    }
+
+    #[test]
+    fn a_deleted_version_is_404_with_its_data() {
+        let (outbound, json) = encoded("kv/data/x", Ok(Reply::Gone(answer(&json!({ "a": 1 })))));
+        assert_eq!((outbound.status, &json["data"]["a"]), (404, &json!(1)));
+        assert!(json.get("errors").is_none() && json.get("a").is_none());
+    }
+
+    #[test]
+    fn only_the_old_paths_are_copied_to_the_root() {
+        let data = json!({ "a": 1, "auth": 2, "data": 3, "warnings": 4, "request_id": 5 });
+        for (path, copied) in [
+            ("sys/mounts", true),
+            ("sys/mounts/secret/tune", true),
+            ("sys/mountsx", false),
+            ("kv/sys/mounts", false),
+            ("sys/policies/acl/x", false),
+        ] {
+            let (_, json) = encoded(path, Ok(Reply::Data(answer(&data))));
+            assert_eq!(json["data"], data, "{path}");
+            assert_eq!(json.get("a").is_some(), copied, "{path}");
+            assert!(
+                json["auth"].is_null() && json["warnings"].is_null(),
+                "{path}"
+            );
+            assert_eq!(json["request_id"].as_str().unwrap().len(), 36);
+        }
+    }
+
+    #[test]
+    fn errors_keep_their_warnings_and_hide_the_rest() {
+        let fault = Fault {
+            warnings: vec!["w".into()],
+            internal: Some("INTERNAL".into()),
+            ..Fault::not_found()
+        };
+        let (outbound, json) = encoded("kv/x", Err(fault));
+        assert_eq!(outbound.status, 404);
+        assert_eq!(json, json!({ "errors": [], "warnings": ["w"] }));
+        let (limited, _) = encoded("kv/x", Err(Fault::new(429, "too many")));
+        assert_eq!(limited.retry_after, Some(1));
+    }
+
+    #[test]
+    fn an_answer_of_bytes_without_bytes_is_204() {
+        let raw = |body: &[u8]| Reply::Raw {
+            content_type: "application/pkix-cert",
+            body: body.to_vec(),
+        };
+        let (some, _) = encoded("pki/ca", Ok(raw(b"x")));
+        assert_eq!(
+            (some.status, some.content_type),
+            (200, "application/pkix-cert")
+        );
+        assert_eq!(encoded("pki/ca", Ok(raw(b""))).0.status, 204);
+        assert_eq!(encoded("pki/ca", Ok(Reply::NoContent)).0.status, 204);
+    }
+}
