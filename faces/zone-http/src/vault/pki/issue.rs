@@ -47,6 +47,8 @@ enum Encoding {
 pub(super) struct Format {
     encoding: Encoding,
     pkcs8: bool,
+    /// Whether `ca_chain` shows roots.
+    roots: bool,
 }
 
 impl Format {
@@ -70,7 +72,12 @@ impl Format {
                 ));
             }
         };
-        Ok(Self { encoding, pkcs8 })
+        let roots = !fields.flag("remove_roots_from_chain")?.unwrap_or(false);
+        Ok(Self {
+            encoding,
+            pkcs8,
+            roots,
+        })
     }
 
     fn certificate(self, certificate: &Certificate) -> String {
@@ -183,7 +190,7 @@ pub(super) async fn issue(
     let format = Format::read(&fields)?;
     let ask = read_ask(&fields)?;
     let issued = pki.issue(&call.permit, role, issuer, &ask).await?;
-    answer(&fields, format, &issued, unknown(&call.data, &KNOWN))
+    answer(format, &issued, unknown(&call.data, &KNOWN))
 }
 
 pub(super) async fn sign(
@@ -198,21 +205,15 @@ pub(super) async fn sign(
     let csr = csr.ok_or_else(|| Fault::bad_request("\"csr\" is empty"))?;
     let ask = read_ask(&fields)?;
     let issued = pki.sign(&call.permit, role, issuer, &csr, &ask).await?;
-    answer(&fields, format, &issued, unknown(&call.data, &KNOWN))
+    answer(format, &issued, unknown(&call.data, &KNOWN))
 }
 
-fn answer(
-    fields: &Fields<'_>,
-    format: Format,
-    issued: &Issued,
-    unknown: Option<String>,
-) -> Result<Reply, Fault> {
-    let keep_roots = !fields.flag("remove_roots_from_chain")?.unwrap_or(false);
+fn answer(format: Format, issued: &Issued, unknown: Option<String>) -> Result<Reply, Fault> {
     let chain = issued
         .issuer
         .chain()
         .iter()
-        .filter(|ca| keep_roots || !ca.is_self_issued());
+        .filter(|ca| format.roots || !ca.is_self_issued());
     let bundle = Bundle::new(
         format,
         &Parts {

@@ -246,6 +246,21 @@ async fn formats_are_vaults() {
 }
 
 #[tokio::test]
+async fn a_flag_that_is_wrong_is_refused_before_anything_is_issued() {
+    let bench = Bench::with_ca().await;
+    let before = bench.call(List, "certs/", json!({})).await.data;
+    for field in ["remove_roots_from_chain", "format", "private_key_format"] {
+        let ask = json!({ "common_name": "a.example.com", field: "perhaps" });
+        assert_eq!(
+            bench.call(Update, "issue/web", ask).await.status,
+            400,
+            "{field}"
+        );
+    }
+    assert_eq!(bench.call(List, "certs/", json!({})).await.data, before);
+}
+
+#[tokio::test]
 async fn sign_has_no_private_key() {
     let bench = Bench::with_ca().await;
     let csr = include_str!("../../../../../services/zone-pki/tests/data/plain.csr");
