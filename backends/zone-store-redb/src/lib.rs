@@ -176,7 +176,7 @@ impl Inner {
         let mut slot = self.slot.read();
         if matches!(*slot, Slot::Failed) {
             drop(slot);
-            self.reopen()?;
+            self.heal()?;
             slot = self.slot.read();
         }
         match &*slot {
@@ -185,17 +185,26 @@ impl Inner {
         }
     }
 
+    /// Opens the files after a failure, unless another caller just did.
+    fn heal(&self) -> Result<(), Fault> {
+        let mut slot = self.slot.write();
+        match *slot {
+            Slot::Failed => self.open_into(&mut slot),
+            Slot::Open(_) | Slot::Closed => Ok(()),
+        }
+    }
+
     /// Closes the files, forgets what the kernel holds of them, and opens them anew.
     fn reopen(&self) -> Result<(), Fault> {
         let mut slot = self.slot.write();
-        match std::mem::replace(&mut *slot, Slot::Failed) {
-            Slot::Open(open) => drop(open),
-            Slot::Failed => {}
-            Slot::Closed => {
-                *slot = Slot::Closed;
-                return Err(Fault::Closed);
-            }
+        if matches!(*slot, Slot::Closed) {
+            return Err(Fault::Closed);
         }
+        *slot = Slot::Failed;
+        self.open_into(&mut slot)
+    }
+
+    fn open_into(&self, slot: &mut Slot) -> Result<(), Fault> {
         let open = file::forget_pages(&self.path)
             .and_then(|()| unwinding(|| Open::new(&self.path, &self.openers)));
         let open = open.map_err(|fault| Fault::NotOpened(Box::new(fault)))?;
