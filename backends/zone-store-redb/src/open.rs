@@ -146,6 +146,14 @@ impl Open {
         Ok(())
     }
 
+    /// Bytes of memory of what the file does not have yet.
+    #[cfg(test)]
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        let recent = self.recent.read();
+        let folding = recent.folding.as_ref().map_or(0, |layer| layer.bytes());
+        recent.active.bytes() + folding
+    }
+
     pub(crate) fn is_folding(&self) -> bool {
         self.recent.read().folding.is_some()
     }
