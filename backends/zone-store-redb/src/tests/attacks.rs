@@ -152,3 +152,59 @@ async fn a_copy_that_was_not_finished_is_no_store() {
         assert!(refused, "{answer:?}");
     }
 }
+
+/// Odd groups write the keys 0 to 9, even ones remove 0 to 4 and write 5 to 14; readers look while
+/// layers turn into pages of the file.
+#[test]
+fn s1_no_reader_sees_half_a_group_while_the_journal_is_folded() {
+    let key = |at: u64| Key::new(format!("k/{at:02}")).unwrap();
+    let next = |number: u64| {
+        let put = |at| Op::Put {
+            key: key(at),
+            value: number.to_be_bytes().to_vec().into(),
+        };
+        let remove = |at| Op::Delete { key: key(at) };
+        let ops = match number % 2 {
+            1 => (0..10).map(put).chain((10..15).map(remove)).collect(),
+            _ => (0..5).map(remove).chain((5..15).map(put)).collect(),
+        };
+        let (number, fence) = (Revision(number), 1);
+        WriteSet { number, fence, ops }
+    };
+    for fold_bytes in [1, 9_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zone.redb");
+        let store = RedbStore::open_with(path, options(fold_bytes)).unwrap();
+        let inner = &store.handle.0;
+        inner.apply(next(1)).unwrap();
+        let done = AtomicBool::new(false);
+        let look = |limit: usize, seen: u64| {
+            let pairs = inner.with(|open| open.scan(&KeyRange::prefix("k/"), limit));
+            let pairs = pairs.unwrap();
+            let number = pairs[0].1.revision;
+            let first = [5, 0][(number.0 % 2) as usize];
+            let keys: Vec<_> = pairs.iter().map(|(key, _)| key.clone()).collect();
+            let expected: Vec<_> = (first..first + limit.min(10) as u64).map(key).collect();
+            assert_eq!(keys, expected, "group {number:?}");
+            assert!(pairs.iter().all(|(_, found)| found.revision == number));
+            assert!(number.0 >= seen, "{number:?} after {seen}");
+            number.0
+        };
+        std::thread::scope(|scope| {
+            for limit in [3, 7, 1000] {
+                let (look, done) = (&look, &done);
+                scope.spawn(move || {
+                    let mut seen = 0;
+                    while !done.load(Ordering::SeqCst) {
+                        seen = look(limit, seen);
+                    }
+                });
+            }
+            for number in 2..120 {
+                inner.apply(next(number)).unwrap();
+                assert_eq!(look(10, number), number);
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+    }
+}
