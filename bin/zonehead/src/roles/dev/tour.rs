@@ -88,6 +88,6 @@ fn what_next(zone: &DevZone, screen: &mut Screen) -> anyhow::Result<()> {
     ] {
         screen.command(line)?;
     }
-    screen.note("Clients of Vault work too: vault and bao, hvac, Terraform, consul-template.")?;
+    screen.note("Clients of the API of Vault work too; hvac 2.4.0 is tested with every change.")?;
     Ok(())
 }
