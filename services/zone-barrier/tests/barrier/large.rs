@@ -239,6 +239,10 @@ async fn a_writer_that_is_given_up_harms_nobody() {
         let seen = read(&barrier, "x").await;
         assert!(seen == value(seen[0], 300_000));
     }
+    // A batch that was handed over is applied although nobody waits for it; one behind it in the
+    // queue says when.
+    put(&barrier, "behind", value(3, 10)).await;
+    barrier.collect_chunks().await.unwrap();
     assert_eq!(chunks(&probe), 5);
 }
 

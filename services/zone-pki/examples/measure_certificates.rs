@@ -1,4 +1,4 @@
-//! What a certificate costs: `cargo run --release -p zone-pki --example measure`.
+//! What a certificate costs: `cargo run --release -p zone-pki --example measure_certificates`.
 //!
 //! Issuing, signing and revoking by 1, 16 and 64 tasks over a store in memory (so: without
 //! fsync), beside the raw rates of making a key and of signing.

@@ -1,4 +1,4 @@
-//! What a line costs: `cargo run --release -p zone-audit --example measure [DIR]`.
+//! What a line costs: `cargo run --release -p zone-audit --example measure_lines [DIR]`.
 //!
 //! Pairs of lines (request and response of a KV read) through a broker: with a device that writes
 //! nothing, then with one and two file devices in DIR (absolute), for 1, 16 and 64 tasks. CPU time is the process's own.

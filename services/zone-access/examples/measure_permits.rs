@@ -1,4 +1,4 @@
-//! What a permit costs: `cargo run --release -p zone-access --example measure`.
+//! What a permit costs: `cargo run --release -p zone-access --example measure_permits`.
 //!
 //! Over a store in memory, so without fsync: judging a request of a token with three policies
 //! when everything is in the caches, its parts beside it, the same from several tasks, a cold

@@ -1,4 +1,4 @@
-//! What a read and a durable write cost: `cargo run --release -p zone-barrier --example measure [DIR]`.
+//! What a read and a durable write cost: `cargo run --release -p zone-barrier --example measure_store [DIR]`.
 //!
 //! A zone on the embedded store in DIR with 100,000 secrets (value and metadata, as KV v2 keeps
 //! them), then for 1, 16 and 64 tasks: writes (read the metadata, write both on condition), reads,
