@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 use zone_audit::verify::verify_files;
+use zone_e2e::head::Process;
 use zone_e2e::{Config, Head, Place, tool};
 
 /// Reloads, and returns the line with `expected` when all of it is done.
@@ -117,4 +118,37 @@ async fn sighup_takes_new_certificate_files() {
     place.write("tls.key", "no key");
     reload(&head, "keep their certificates");
     assert!(subject().contains("CN = second"), "{}", subject());
+}
+
+/// sd_notify(3): systemd waits for READY before it starts what needs the zone.
+#[test]
+fn systemd_is_told_of_each_change() {
+    let place = Place::new();
+    let socket = std::os::unix::net::UnixDatagram::bind(place.file("notify")).unwrap();
+    socket
+        .set_read_timeout(Some(std::time::Duration::from_secs(60)))
+        .unwrap();
+    let told = |expected: &str| {
+        let mut buffer = [0; 256];
+        loop {
+            let length = socket.recv(&mut buffer).expect(expected);
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.lines().any(|line| line == expected) {
+                return;
+            }
+        }
+    };
+    let mut command = place.command();
+    command
+        .args(["server", "-config"])
+        .arg(place.config_file())
+        .env("NOTIFY_SOCKET", place.file("notify"));
+    let mut process = Process::spawn(command);
+    told("READY=1");
+    process.signal(Signal::HUP);
+    told("RELOADING=1");
+    told("READY=1");
+    process.signal(Signal::TERM);
+    told("STOPPING=1");
+    assert!(process.wait().success());
 }
