@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Settings};
 use crate::identity::RENEW_AFTER;
@@ -16,6 +16,8 @@ pub(crate) async fn run(file: &Path) -> anyhow::Result<()> {
     let settings = config::load(file)?;
     let logging = Logging::start(settings.log_level, settings.log_format)?;
     zone_host_linux::harden_process().context("hardening the process")?;
+    // Before READY: a SIGHUP that nobody catches ends the process.
+    let signals = Signals::catch()?;
     let head = wiring::assemble(&settings).await?;
     let serving = Serving::start(&head, &settings).await?;
     for address in serving.addresses() {
@@ -34,7 +36,23 @@ pub(crate) async fn run(file: &Path) -> anyhow::Result<()> {
         head,
         serving,
     };
-    running.until_stopped().await
+    running.until_stopped(signals).await
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
 }
 
 struct Running {
@@ -46,19 +64,16 @@ struct Running {
 }
 
 impl Running {
-    async fn until_stopped(mut self) -> anyhow::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+    async fn until_stopped(mut self, mut signals: Signals) -> anyhow::Result<()> {
         let zone = self.head.zone.clone();
         let background = tokio::spawn(async move { zone.system.background().await });
         let mut renew = tokio::time::interval(RENEW_AFTER);
         renew.tick().await;
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload().await,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hangup.recv() => self.reload().await,
                 _ = renew.tick() => self.renew(),
             }
         }
