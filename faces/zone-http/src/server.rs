@@ -32,17 +32,30 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     app: Arc<App>,
+    stop: watch::Receiver<bool>,
+) {
+    serve_at_most(limits::CONNECTIONS, listener, tls, app, stop).await;
+}
+
+/// [`serve`] with `most` connections at a time. Further ones wait, unread, in the kernel's queue.
+async fn serve_at_most(
+    most: usize,
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    app: Arc<App>,
     mut stop: watch::Receiver<bool>,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
-    let connections = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(most));
     let mut tasks = JoinSet::new();
     loop {
-        let Ok(slot) = connections.clone().acquire_owned().await else {
-            break;
+        let next = async {
+            let slot = connections.clone().acquire_owned().await;
+            (slot, listener.accept().await)
         };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        // Also while every place is taken the listener can be stopped.
+        let (slot, accepted) = tokio::select! {
+            (Ok(slot), accepted) = next => (slot, accepted),
             () = stopped(&mut stop) => break,
         };
         while tasks.try_join_next().is_some() {}

@@ -87,9 +87,7 @@ pub(super) mod write {
         let output = cx.output()?;
         let (path, data) = path_and_data(&mut cx)?;
         let result = cx.client()?.write(&path, &data).await;
-        let success = format!("Success! Data written to: {path}");
-        let failure = format!("Error writing data to {path}");
-        super::super::written(cx.console, &output, result, &failure, &success)
+        written(&mut cx, &output, result, &path)
     }
 }
 
@@ -117,9 +115,7 @@ pub(super) mod patch {
         let output = cx.output()?;
         let (path, data) = path_and_data(&mut cx)?;
         let result = cx.client()?.patch(&path, &data).await;
-        let success = format!("Success! Data written to: {path}");
-        let failure = format!("Error writing data to {path}");
-        super::super::written(cx.console, &output, result, &failure, &success)
+        written(&mut cx, &output, result, &path)
     }
 }
 
@@ -216,6 +212,18 @@ fn query(cx: &mut Context<'_>) -> Result<Vec<(String, String)>, Failure> {
     let data = cx.all("data");
     let data = data.iter().map(String::as_str);
     Ok(values::read_pairs(data, &mut *cx.console.input)?)
+}
+
+/// What `write` and `patch` say in the end.
+fn written(
+    cx: &mut Context<'_>,
+    output: &Output,
+    result: Result<Option<Reply>, crate::client::ClientError>,
+    path: &str,
+) -> Outcome {
+    let success = format!("Success! Data written to: {path}");
+    let failure = format!("Error writing data to {path}");
+    super::written(cx.console, output, result, &failure, &success)
 }
 
 fn path_and_data(cx: &mut Context<'_>) -> Result<(String, Value), Failure> {

@@ -24,11 +24,21 @@ struct Listening {
 }
 
 async fn listening() -> Listening {
+    listening_to(limits::CONNECTIONS).await
+}
+
+async fn listening_to(most: usize) -> Listening {
     let bench = Bench::sealed().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopping) = watch::channel(false);
-    let served = tokio::spawn(serve(listener, None, bench.app.clone(), stopping));
+    let served = tokio::spawn(serve_at_most(
+        most,
+        listener,
+        None,
+        bench.app.clone(),
+        stopping,
+    ));
     Listening {
         bench,
         address,
@@ -170,6 +180,45 @@ async fn stopping_ends_idle_connections_and_lets_requests_end() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     zone.served.await.unwrap();
     assert!(TcpStream::connect(zone.address).await.is_err());
+}
+
+const ASK: &[u8] = b"GET /v1/sys/leader HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Asks on a connection that stays open, and reads the answer.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(ASK).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn attack_more_connections_than_places_wait_and_harm_nobody() {
+    let zone = listening_to(2).await;
+    let mut first = TcpStream::connect(zone.address).await.unwrap();
+    let mut second = TcpStream::connect(zone.address).await.unwrap();
+    ask(&mut first).await;
+    ask(&mut second).await;
+    let mut third = TcpStream::connect(zone.address).await.unwrap();
+    let waiting = tokio::spawn(async move { ask(&mut third).await });
+    for _ in 0..50 {
+        ask(&mut second).await;
+    }
+    assert!(!waiting.is_finished());
+    drop(first);
+    waiting.await.unwrap();
+    ask(&mut second).await;
+}
+
+#[tokio::test]
+async fn a_listener_without_a_free_place_can_be_stopped() {
+    let zone = listening_to(1).await;
+    let mut only = TcpStream::connect(zone.address).await.unwrap();
+    ask(&mut only).await;
+    zone.stop.send(true).unwrap();
+    zone.served.await.unwrap();
 }
 
 /// A connection to the zone over a pipe of `size` bytes.

@@ -134,9 +134,10 @@ impl Group {
         }
         match revisions.get(key) {
             Some(Ok(found)) if *found == wanted => Standing::Holds,
-            Some(Ok(_)) => Standing::Fails,
             Some(Err(error)) => Standing::Unknown(share(error)),
-            None => unreachable!("the writer looks up the key of each condition"),
+            // The writer looks up the key of each condition; one that nobody looked up is not
+            // known to hold, and must not end the writer.
+            Some(Ok(_)) | None => Standing::Fails,
         }
     }
 
