@@ -25,14 +25,12 @@
 
 mod acl;
 mod cover;
-mod hcl;
 mod name;
 mod parameters;
 mod pattern;
 mod permissions;
 mod policy;
 mod segments;
-mod tree;
 
 pub use acl::{Acl, Ask, Decision, Denial, Grounds, Rule};
 pub use name::{NameFault, PolicyName};

@@ -1,6 +1,6 @@
 //! One policy: from its text to rules, or to a fault that tells where and what was expected.
 //!
-//! HCL and JSON give the same tree (`tree.rs`); this file says what the tree may hold. A fault
+//! HCL and JSON give the same tree (`zone_types::hcl`); this file says what the tree may hold. A fault
 //! quotes only what the language itself defines, path patterns, and words that look like a
 //! mistyped keyword: never a value, since a policy text may have been a secret put in the wrong
 //! place (E1).
@@ -9,14 +9,14 @@ use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
+use zone_types::hcl::{self, Item, Kind, Node, items_from_json};
 use zone_types::json::JsonFault;
 
+use crate::NameFault;
 use crate::name::PolicyName;
 use crate::parameters::Parameters;
 use crate::pattern::{Pattern, PatternFault};
 use crate::permissions::{Capabilities, Permissions};
-use crate::tree::{Item, Kind, Node, items_from_json};
-use crate::{NameFault, hcl};
 
 /// The longest policy text, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;

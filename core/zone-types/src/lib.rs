@@ -6,13 +6,16 @@
 //!
 //! Start at [`RequestPath`] (invariant A3) and [`Secret`].
 
+pub mod cidr;
 pub mod duration;
+pub mod hcl;
 pub mod id;
 pub mod json;
 pub mod path;
 pub mod secret;
 pub mod time;
 
+pub use cidr::Cidr;
 pub use duration::parse_duration;
 pub use id::{MountId, NamespaceId, RequestId};
 pub use path::{MountPath, PathFault, RequestPath};

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use zone_barrier::{BarrierError, Batch};
-use zone_types::{NamespaceId, Secret, Timestamp};
+use zone_types::{Cidr, NamespaceId, Secret, Timestamp};
 
-use super::cidr::Cidr;
 use super::life::TRIES;
 use super::{AccessorRecord, DEEPEST, LONGEST, TokenEntry, TokenId, TokenRecord, tree};
 use crate::expiry::{self, ExpiryKind};

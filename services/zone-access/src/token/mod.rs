@@ -8,12 +8,12 @@
 //! its descendants; [`tree`] removes their records afterwards. A record and a work record of
 //! [`tree`] never stand for the same token at the same time.
 
-mod cidr;
+mod bound;
 mod create;
 mod life;
 pub(crate) mod tree;
 
-pub(crate) use cidr::bound_to;
+pub(crate) use bound::bound_to;
 pub use create::{CreateToken, Created};
 
 use std::collections::BTreeMap;

@@ -1,28 +1,35 @@
-//! HCL 1, the language of Vault's policies, as far as policies use it.
+//! HCL 1, the language of Vault's policies and configuration files, as far as those use it.
 //!
 //! Read here and not by an HCL 2 library, for two reasons. Vault reads HCL 1: several blocks on
 //! one line, quoted keys and `key { "x" = … }` are legal there and wrong in HCL 2. And a library
 //! that yields maps has dropped the first of two equal keys before anybody can refuse them.
 //!
+//! What comes out is a tree with line numbers, the same from HCL and from JSON; whoever reads it
+//! decides what it means.
+//!
 //! Not read: heredocs, interpolation (`${`), octal and hex numbers. They are refused by name.
 //! Depth is bounded by [`MAX_DEPTH`].
 
+mod tree;
+
 use serde_json::Number;
 
-use crate::tree::{Item, Kind, Node};
+pub use tree::{Item, Kind, Node, items_from_json};
 
 /// Deepest nesting of blocks, objects and lists.
-pub(crate) const MAX_DEPTH: usize = 16;
+pub const MAX_DEPTH: usize = 16;
 
 /// What is wrong, and on which line (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HclFault {
-    pub(crate) line: u32,
-    pub(crate) message: &'static str,
+pub struct HclFault {
+    /// Where, from 1.
+    pub line: u32,
+    /// What was expected.
+    pub message: &'static str,
 }
 
 /// Reads a whole document.
-pub(crate) fn parse(text: &str) -> Result<Vec<Item>, HclFault> {
+pub fn parse(text: &str) -> Result<Vec<Item>, HclFault> {
     let mut reader = Reader {
         rest: text,
         line: 1,
@@ -107,7 +114,7 @@ impl Reader<'_> {
             Some(b'[') => Kind::List(self.list(self.deeper(depth)?)?),
             Some(b'{') => Kind::Object(self.object(self.deeper(depth)?)?),
             Some(b'-' | b'0'..=b'9') => Kind::Number(self.number()?),
-            Some(b'<') => return Err(self.fault("heredocs are not part of policies")),
+            Some(b'<') => return Err(self.fault("heredocs are not read here")),
             _ => match self.word() {
                 "true" => Kind::Bool(true),
                 "false" => Kind::Bool(false),
@@ -167,7 +174,7 @@ impl Reader<'_> {
                 }
                 '\n' => return Err(self.fault("a quoted string ends on the line it begins on")),
                 '$' if chars.as_str().starts_with('{') => {
-                    return Err(self.fault("interpolation with ${…} is not part of policies"));
+                    return Err(self.fault("interpolation with ${…} is not read here"));
                 }
                 '\\' => text.push(
                     escaped(&mut chars)

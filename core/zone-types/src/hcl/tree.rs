@@ -1,37 +1,50 @@
-//! The shape that HCL and JSON policies share before anyone looks at what it means.
+//! The shape that HCL and JSON documents share before anyone looks at what they mean.
 
 use serde_json::{Map, Number, Value};
 
 /// A value and the line on which it begins (`None` in JSON).
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) line: Option<u32>,
-    pub(crate) kind: Kind,
+pub struct Node {
+    /// Where it begins, from 1.
+    pub line: Option<u32>,
+    /// What it is.
+    pub kind: Kind,
 }
 
+/// A value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// JSON's `null`.
     Null,
+    /// `true`, `false`.
     Bool(bool),
+    /// A decimal number, its text kept.
     Number(Number),
+    /// A quoted string.
     Text(String),
+    /// `[…]`.
     List(Vec<Node>),
+    /// `{…}`.
     Object(Vec<Item>),
 }
 
 /// `key = value`, `key { … }` or `key "label" { … }`. Keys may occur twice; whoever reads the
 /// tree decides where that is allowed.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Item {
-    pub(crate) line: Option<u32>,
-    pub(crate) key: String,
-    pub(crate) labels: Vec<String>,
-    pub(crate) value: Node,
+pub struct Item {
+    /// Where it begins, from 1.
+    pub line: Option<u32>,
+    /// The word before `=` or `{`.
+    pub key: String,
+    /// Quoted words between the key and `{`.
+    pub labels: Vec<String>,
+    /// What stands behind.
+    pub value: Node,
 }
 
 impl Node {
     /// From JSON that was read under strict rules (no key twice, bounded depth).
-    pub(crate) fn from_json(value: Value) -> Self {
+    pub fn from_json(value: Value) -> Self {
         let kind = match value {
             Value::Null => Kind::Null,
             Value::Bool(value) => Kind::Bool(value),
@@ -44,8 +57,8 @@ impl Node {
     }
 
     /// As a JSON value, to be compared with a request's fields. Of a key given twice the first
-    /// stands; [`crate::policy`] refuses such objects before.
-    pub(crate) fn into_json(self) -> Value {
+    /// stands; whoever reads the tree refuses such objects before.
+    pub fn into_json(self) -> Value {
         match self.kind {
             Kind::Null => Value::Null,
             Kind::Bool(value) => Value::Bool(value),
@@ -63,7 +76,7 @@ impl Node {
     }
 
     /// What it is, for a message.
-    pub(crate) fn kind_name(&self) -> &'static str {
+    pub fn kind_name(&self) -> &'static str {
         match self.kind {
             Kind::Null => "null",
             Kind::Bool(_) => "a bool",
@@ -75,7 +88,8 @@ impl Node {
     }
 }
 
-pub(crate) fn items_from_json(map: Map<String, Value>) -> Vec<Item> {
+/// The items of a JSON object.
+pub fn items_from_json(map: Map<String, Value>) -> Vec<Item> {
     map.into_iter()
         .map(|(key, value)| Item {
             line: None,
