@@ -12,6 +12,8 @@ const PACKAGES: &[&str] = &[
     "age",
     "ca-certificates",
     "curl",
+    "fish",
+    "mandoc",
     "openssl",
     "postgresql",
     "postgresql-client",
@@ -19,6 +21,9 @@ const PACKAGES: &[&str] = &[
     "python3-venv",
     "redis-server",
     "redis-tools",
+    "systemd",
+    "util-linux",
+    "zsh",
 ];
 
 /// Python clients, pinned; see the file.

@@ -1,4 +1,4 @@
-//! The Linux host: clock, randomness, files, locked memory.
+//! The Linux host: clock, randomness, files, Unix sockets, locked memory.
 //!
 //! The one crate that may hold `unsafe` code, each block with its argument. Start at
 //! [`LockedMemory`]. Nothing here knows what a zone is.
@@ -8,6 +8,7 @@ pub mod clock;
 pub mod harden;
 pub mod memory;
 pub mod random;
+pub mod unix_socket;
 
 pub use audit_file::FileSink;
 pub use clock::HostClock;

@@ -1,4 +1,4 @@
-//! The words that are not client commands: `server`, `dev`, `config`.
+//! The words that are not client commands: `server`, `dev`, `config`, `completion`, `man`.
 
 #[cfg(test)]
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 /// The first words that this binary takes itself.
-const ROLES: [&str; 3] = ["server", "dev", "config"];
+const ROLES: [&str; 5] = ["server", "dev", "config", "completion", "man"];
 
 /// What this process is.
 #[derive(Subcommand)]
@@ -18,9 +18,11 @@ pub(crate) enum Role {
     /// Starts sealed. Then, from any machine: `zonehead operator init` once, and
     /// `zonehead operator unseal` after each start. SIGHUP reloads, SIGTERM drains and seals.
     Server {
-        /// The configuration file; docs/how-to/zonehead.toml explains each key.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        /// The configuration: zonehead.toml (docs/how-to/zonehead.toml explains each key), or
+        /// Vault's and OpenBao's own HCL or JSON files, or a directory of those. Can be given
+        /// several times.
+        #[arg(long, value_name = "FILE", required = true)]
+        config: Vec<PathBuf>,
     },
     /// Run a whole zone on this machine, to try it.
     ///
@@ -38,6 +40,23 @@ pub(crate) enum Role {
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Print a script that lets a shell complete commands and flags.
+    ///
+    /// bash: zonehead completion bash > /etc/bash_completion.d/zonehead; zsh: into a file _zonehead
+    /// in a directory of $fpath; fish: into ~/.config/fish/completions/zonehead.fish.
+    Completion {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command.
+    ///
+    /// Then: man -l DIR/zonehead.1, or install them below share/man/man1.
+    Man {
+        /// Where; made if absent.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
 }
 
@@ -68,11 +87,19 @@ pub(crate) enum DevCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Read a configuration file and say what is wrong with it.
+    /// Read a configuration and say what is wrong with it.
     Check {
-        /// The file.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
+        /// The files, as `server -config` takes them.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print a configuration in the form of zonehead.toml, every default filled in.
+    ///
+    /// Reads Vault's and OpenBao's HCL and JSON: zonehead config convert vault.hcl > zonehead.toml
+    Convert {
+        /// The files, as `server -config` takes them.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
     },
 }
 

@@ -7,6 +7,8 @@ mod args;
 mod config;
 mod identity;
 mod logging;
+mod pages;
+mod passed;
 mod roles;
 mod serving;
 mod wiring;
@@ -38,13 +40,9 @@ fn main() -> ExitCode {
 fn run(role: Role) -> anyhow::Result<()> {
     match role {
         Role::Server { config } => runtime()?.block_on(roles::server::run(&config)),
-        Role::Config {
-            command: ConfigCommand::Check { file },
-        } => {
-            config::load(&file)?;
-            println!("{}: the configuration is valid", file.display());
-            Ok(())
-        }
+        Role::Config { command } => configuration(&command),
+        Role::Completion { shell } => pages::completion(args::command(), shell),
+        Role::Man { directory } => pages::manual(args::command(), &directory),
         Role::Dev {
             command: Some(DevCommand::Env { dir }),
             ..
@@ -54,6 +52,19 @@ fn run(role: Role) -> anyhow::Result<()> {
             command: None,
         } => runtime()?.block_on(roles::dev::run(options)),
     }
+}
+
+fn configuration(command: &ConfigCommand) -> anyhow::Result<()> {
+    match command {
+        ConfigCommand::Check { files } => {
+            config::load(files)?;
+            for file in files {
+                println!("{}: the configuration is valid", file.display());
+            }
+        }
+        ConfigCommand::Convert { files } => print!("{}", config::as_toml(files)?),
+    }
+    Ok(())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

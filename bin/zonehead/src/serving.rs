@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use zone_host_linux::unix_socket::{self, Rights};
+use zone_http::server::Socket;
 use zone_http::tls::{ListenerCertificate, server_config};
 use zone_http::{App, ListenerRules};
 use zone_ports::{Clock, Random};
 
-use crate::config::{Certificate, Listener, Settings};
+use crate::config::{Certificate, Listener, Place, Settings, SocketRights};
 use crate::identity::{self, ListenerCa, Pair};
+use crate::passed::Passed;
 use crate::wiring::Head;
 
 /// How long open requests may take after SIGTERM.
@@ -31,8 +34,10 @@ pub(crate) struct Serving {
 
 struct Open {
     listener: Listener,
-    address: SocketAddr,
-    certificate: Arc<ListenerCertificate>,
+    /// `None` on a Unix socket.
+    address: Option<SocketAddr>,
+    /// `None` on a Unix socket, which has no TLS.
+    certificate: Option<Arc<ListenerCertificate>>,
 }
 
 impl Serving {
@@ -49,38 +54,54 @@ impl Serving {
             clock,
             random,
         };
+        let mut passed = Passed::take();
         for listener in &settings.listeners {
-            serving.listen(head, listener).await?;
+            serving.listen(head, listener, &mut passed).await?;
+        }
+        for name in passed.left() {
+            tracing::warn!(name, "systemd passed on a socket that no listener names");
         }
         Ok(serving)
     }
 
-    async fn listen(&mut self, head: &Head, listener: &Listener) -> anyhow::Result<()> {
-        let (chain, key) = self.pair(listener)?;
-        let certificate = ListenerCertificate::new(chain, key)
-            .context("the listener's certificate and key do not fit together")?;
-        let tls = server_config(certificate.clone(), listener.tls12)?;
-        let socket = TcpListener::bind(listener.address)
+    async fn listen(
+        &mut self,
+        head: &Head,
+        listener: &Listener,
+        passed: &mut Passed,
+    ) -> anyhow::Result<()> {
+        let socket = open(listener, passed)
             .await
-            .with_context(|| format!("listening on {}", listener.address))?;
-        let address = socket.local_addr()?;
+            .with_context(|| format!("listening on {}", listener.place))?;
+        let (address, certificate) = match &socket {
+            Socket::Tcp(socket) => (Some(socket.local_addr()?), Some(self.certified(listener)?)),
+            Socket::Unix(_) => (None, None),
+        };
+        let tls = certificate
+            .clone()
+            .map(|certificate| server_config(certificate, listener.tls12))
+            .transpose()?;
         let rules = ListenerRules {
             loopback_hosts_only: listener.loopback_hosts_only,
             trusted_proxies: listener.trusted_proxies.clone(),
+            forwarded_only: listener.forwarded_only,
+            forged_is_refused: listener.forged_is_refused,
         };
         let app = App::new(head.zone.clone(), rules);
-        self.tasks.spawn(zone_http::server::serve(
-            socket,
-            Some(tls),
-            app,
-            self.stop.subscribe(),
-        ));
+        let served = zone_http::server::serve(socket, tls, app, self.stop.subscribe());
+        self.tasks.spawn(served);
         self.open.push(Open {
             listener: listener.clone(),
             address,
             certificate,
         });
         Ok(())
+    }
+
+    fn certified(&self, listener: &Listener) -> anyhow::Result<Arc<ListenerCertificate>> {
+        let (chain, key) = self.pair(listener)?;
+        ListenerCertificate::new(chain, key)
+            .context("the listener's certificate and key do not fit together")
     }
 
     fn pair(&self, listener: &Listener) -> anyhow::Result<Pair> {
@@ -92,9 +113,18 @@ impl Serving {
         }
     }
 
-    /// The addresses that were bound, in the order of the configuration.
+    /// The TCP addresses that were bound, in the order of the configuration.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.open.iter().map(|open| open.address).collect()
+        self.open.iter().filter_map(|open| open.address).collect()
+    }
+
+    /// Every listener as a log line shows it.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let shown = |open: &Open| match open.address {
+            Some(address) => address.to_string(),
+            None => open.listener.place.to_string(),
+        };
+        self.open.iter().map(shown).collect()
     }
 
     /// The CA of the listeners that have no certificate files.
@@ -106,10 +136,13 @@ impl Serving {
     /// old one stays.
     pub(crate) fn renew(&self) -> anyhow::Result<()> {
         for open in &self.open {
+            let Some(certificate) = &open.certificate else {
+                continue;
+            };
             let (chain, key) = self.pair(&open.listener)?;
-            open.certificate
+            certificate
                 .replace(chain, key)
-                .with_context(|| format!("the new certificate of {}", open.address))?;
+                .with_context(|| format!("the new certificate of {}", open.listener.place))?;
         }
         Ok(())
     }
@@ -120,6 +153,25 @@ impl Serving {
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, ended).await.is_err() {
             tracing::warn!("requests that took longer than 20 seconds were cut off");
+        }
+    }
+}
+
+/// Binds a listener, or takes over the socket that was passed on for it.
+async fn open(listener: &Listener, passed: &mut Passed) -> anyhow::Result<Socket> {
+    match &listener.place {
+        Place::Tcp(address) => Ok(TcpListener::bind(address).await?.into()),
+        Place::Passed(name) => passed.named(name),
+        Place::Unix(path) => {
+            let SocketRights { mode, user, group } = &listener.rights;
+            let rights = Rights {
+                mode: mode.unwrap_or(0o600),
+                user: user.as_deref(),
+                group: group.as_deref(),
+            };
+            let socket = unix_socket::listen(path, rights)?;
+            socket.set_nonblocking(true)?;
+            Ok(UnixListener::from_std(socket)?.into())
         }
     }
 }

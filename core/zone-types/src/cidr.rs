@@ -1,6 +1,11 @@
 //! Address blocks (RFC 4632, RFC 4291).
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// `10.0.0.0/8`, `::1/128`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,38 @@ impl Cidr {
     /// Whether every address of `other` is one of this block.
     pub fn contains(&self, other: &Self) -> bool {
         self.bits <= other.bits && self.holds(other.network)
+    }
+}
+
+/// A text that is no address block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an address or a block such as 10.0.0.0/8, IPv4 in plain form")]
+pub struct CidrFault;
+
+impl FromStr for Cidr {
+    type Err = CidrFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text).ok_or(CidrFault)
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.bits)
+    }
+}
+
+impl Serialize for Cidr {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cidr {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

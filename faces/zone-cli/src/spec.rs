@@ -81,7 +81,8 @@ pub(crate) fn connected(command: Command) -> Command {
         flag(
             "address",
             "url",
-            "Where the server is. Default: https://127.0.0.1:8200. [VAULT_ADDR]",
+            "Where the server is: https://HOST:PORT, or unix:///PATH. Default: https://127.0.0.1:8200. \
+             [VAULT_ADDR]",
         ),
         flag(
             "ca-cert",

@@ -1,6 +1,6 @@
 //! What happens to one request before any API sees it: limits, host, canonical path, body.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body;
 use tokio::sync::{Semaphore, mpsc};
 use zeroize::Zeroizing;
-use zone_types::{RequestId, RequestPath, Secret};
+use zone_types::{Cidr, RequestId, RequestPath, Secret};
 
 use crate::Zone;
 use crate::body::{self, BodyFault, BodyMemory, Held, ReplyBody, Taken};
@@ -22,7 +22,7 @@ use crate::{head, head::NAMESPACE};
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// The address that the listener saw.
+    /// The address that the listener saw; 127.0.0.1 and port 0 on a Unix socket.
     pub remote: SocketAddr,
     /// Told of each large answer; the connection ends if one is not taken in time.
     pub(crate) answers: mpsc::UnboundedSender<Taken>,
@@ -34,8 +34,14 @@ pub struct ListenerRules {
     /// Only requests whose `Host` is a loopback name are served. Stops a web page that points its
     /// own name at 127.0.0.1 (DNS rebinding) from talking to a zone on the developer's machine.
     pub loopback_hosts_only: bool,
-    /// Addresses whose `X-Forwarded-For` counts (attack 6). From others the header is ignored.
-    pub trusted_proxies: Vec<IpAddr>,
+    /// Addresses whose `X-Forwarded-For` counts (attack 6). From others the header is ignored, or
+    /// refused.
+    pub trusted_proxies: Vec<Cidr>,
+    /// A request without `X-Forwarded-For` is 400: whoever reaches this listener past the proxy
+    /// is not served.
+    pub forwarded_only: bool,
+    /// `X-Forwarded-For` from others than the trusted proxies is 400 instead of ignored.
+    pub forged_is_refused: bool,
 }
 
 /// One listener's view of the zone.
@@ -145,7 +151,7 @@ impl App {
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, body) = request.into_parts();
-        let path = match self.path(&parts) {
+        let path = match self.path(&parts, peer) {
             Ok(path) => path,
             Err(refused) => return refused,
         };
@@ -171,8 +177,9 @@ impl App {
     }
 
     /// Judges the head. The canonical path below `/v1/` (A3).
-    fn path(&self, parts: &Parts) -> Result<RequestPath, Outbound> {
+    fn path(&self, parts: &Parts, peer: &Peer) -> Result<RequestPath, Outbound> {
         self.rules.judge(parts)?;
+        self.rules.judge_forwarded(&parts.headers, peer.remote)?;
         let Some(raw) = parts.uri.path().strip_prefix("/v1/") else {
             return Err(Outbound::json(404, br#"{"errors":[]}"#.to_vec()));
         };

@@ -56,6 +56,24 @@ impl ListenerRules {
         judge_vault(headers)
     }
 
+    /// Whether `X-Forwarded-For` is there where it must be, and only where it may be.
+    pub(crate) fn judge_forwarded(
+        &self,
+        headers: &HeaderMap,
+        remote: SocketAddr,
+    ) -> Result<(), Outbound> {
+        let present = headers.contains_key(FORWARDED_FOR);
+        if self.forwarded_only && !present {
+            let text = "this listener serves requests with X-Forwarded-For alone";
+            return Err(Outbound::error(400, text));
+        }
+        if self.forged_is_refused && present && !self.trusts(remote.ip().to_canonical()) {
+            let text = "X-Forwarded-For comes from an address that is not a trusted proxy";
+            return Err(Outbound::error(400, text));
+        }
+        Ok(())
+    }
+
     /// The client's address: the peer's, unless the peer is a trusted proxy; then the last
     /// address of `X-Forwarded-For` that is not a trusted proxy itself (attack 6). What no
     /// address can be read from ends the search: what stands before it may be forged.
@@ -78,8 +96,9 @@ impl ListenerRules {
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
-        let mut proxies = self.trusted_proxies.iter();
-        proxies.any(|proxy| proxy.to_canonical() == address)
+        self.trusted_proxies
+            .iter()
+            .any(|proxy| proxy.holds(address))
     }
 }
 
@@ -273,10 +292,7 @@ mod tests {
     #[test]
     fn attack_6_only_what_a_trusted_proxy_added_counts() {
         let rules = ListenerRules {
-            trusted_proxies: vec![
-                "10.0.0.9".parse().unwrap(),
-                "::ffff:10.0.0.8".parse().unwrap(),
-            ],
+            trusted_proxies: vec!["10.0.0.9".parse().unwrap(), "10.0.0.8/32".parse().unwrap()],
             ..ListenerRules::default()
         };
         let from = |remote: &str, fields: &[&[u8]]| {
@@ -313,6 +329,35 @@ mod tests {
         ] {
             assert_eq!(from(own, fields), client, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn attack_6_forwarding_rules_refuse_what_comes_past_the_proxy() {
+        let judged = |rules: &ListenerRules, remote: &str, field: Option<&str>| {
+            let fields: Vec<_> = field
+                .map(|value| ("x-forwarded-for", value))
+                .into_iter()
+                .collect();
+            let headers = parts("/", &fields).headers;
+            let refused = rules
+                .judge_forwarded(&headers, remote.parse().unwrap())
+                .err();
+            refused.map_or(0, |outbound| outbound.status)
+        };
+        let open = ListenerRules::default();
+        assert_eq!(judged(&open, "1.2.3.4:5", None), 0);
+        assert_eq!(judged(&open, "1.2.3.4:5", Some("7.7.7.7")), 0);
+        let strict = ListenerRules {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            forwarded_only: true,
+            forged_is_refused: true,
+            ..ListenerRules::default()
+        };
+        assert_eq!(judged(&strict, "10.1.1.1:5", Some("7.7.7.7")), 0);
+        assert_eq!(judged(&strict, "[::ffff:10.1.1.1]:5", Some("7.7.7.7")), 0);
+        assert_eq!(judged(&strict, "10.1.1.1:5", None), 400);
+        assert_eq!(judged(&strict, "1.2.3.4:5", None), 400);
+        assert_eq!(judged(&strict, "1.2.3.4:5", Some("10.0.0.1")), 400);
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! Listeners: accept, handshake, serve, drain.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::Incoming as Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -25,22 +25,66 @@ use crate::limits;
 /// After a connection that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Where connections come in.
+#[derive(Debug)]
+pub enum Socket {
+    /// Over a network.
+    Tcp(TcpListener),
+    /// On this machine, through the file system, whose rights decide who may connect. What comes
+    /// in counts as coming from 127.0.0.1.
+    Unix(UnixListener),
+}
+
+impl From<TcpListener> for Socket {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<UnixListener> for Socket {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+impl Socket {
+    async fn accept(&self) -> std::io::Result<(Incoming, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                let _ = stream.set_nodelay(true);
+                Ok((Incoming::Tcp(stream), remote))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Incoming::Unix(stream), (Ipv4Addr::LOCALHOST, 0).into()))
+            }
+        }
+    }
+}
+
+/// A connection that came in.
+enum Incoming {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
 /// Serves `app` on `listener` until `stop` says true, then lets open requests end.
 ///
 /// Returns when the last connection is closed; the caller bounds how long it waits.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Socket>,
     tls: Option<Arc<ServerConfig>>,
     app: Arc<App>,
     stop: watch::Receiver<bool>,
 ) {
-    serve_at_most(limits::CONNECTIONS, listener, tls, app, stop).await;
+    serve_at_most(limits::CONNECTIONS, listener.into(), tls, app, stop).await;
 }
 
 /// [`serve`] with `most` connections at a time. Further ones wait, unread, in the kernel's queue.
 async fn serve_at_most(
     most: usize,
-    listener: TcpListener,
+    listener: Socket,
     tls: Option<Arc<ServerConfig>>,
     app: Arc<App>,
     mut stop: watch::Receiver<bool>,
@@ -96,11 +140,17 @@ struct Connection {
 impl Connection {
     async fn run(
         self,
-        stream: TcpStream,
+        stream: Incoming,
         acceptor: Option<TlsAcceptor>,
         _slot: OwnedSemaphorePermit,
     ) {
-        let _ = stream.set_nodelay(true);
+        match stream {
+            Incoming::Tcp(stream) => self.secured(stream, acceptor).await,
+            Incoming::Unix(stream) => self.secured(stream, acceptor).await,
+        }
+    }
+
+    async fn secured(self, stream: impl Stream, acceptor: Option<TlsAcceptor>) {
         match acceptor {
             None => self.http1(stream).await,
             Some(acceptor) => {
@@ -205,9 +255,9 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
-trait Service: Fn(Request<Incoming>) -> ServiceFuture + Clone + Send + 'static {}
+trait Service: Fn(Request<Body>) -> ServiceFuture + Clone + Send + 'static {}
 
-impl<T: Fn(Request<Incoming>) -> ServiceFuture + Clone + Send + 'static> Service for T {}
+impl<T: Fn(Request<Body>) -> ServiceFuture + Clone + Send + 'static> Service for T {}
 
 type ServiceFuture = std::pin::Pin<
     Box<dyn std::future::Future<Output = Result<Response<ReplyBody>, Infallible>> + Send>,

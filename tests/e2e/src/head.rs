@@ -201,7 +201,8 @@ impl Head {
         (head, keys)
     }
 
-    pub(crate) fn serving(place: Arc<Place>, process: Process) -> Self {
+    /// The head that `process` is, as soon as it serves, sealed.
+    pub fn serving(place: Arc<Place>, process: Process) -> Self {
         let line = process.wait_for(0, "serving, sealed");
         let address = line
             .split_whitespace()

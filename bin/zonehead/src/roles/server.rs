@@ -1,6 +1,6 @@
 //! `zonehead server`: a head under systemd or by hand.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,15 +12,15 @@ use crate::serving::Serving;
 use crate::wiring::{self, Head};
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) async fn run(file: &Path) -> anyhow::Result<()> {
-    let settings = config::load(file)?;
+pub(crate) async fn run(files: &[PathBuf]) -> anyhow::Result<()> {
+    let settings = config::load(files)?;
     let logging = Logging::start(settings.log_level, settings.log_format)?;
     zone_host_linux::harden_process().context("hardening the process")?;
     // Before READY: a SIGHUP that nobody catches ends the process.
     let signals = Signals::catch()?;
     let head = wiring::assemble(&settings).await?;
     let serving = Serving::start(&head, &settings).await?;
-    for address in serving.addresses() {
+    for address in serving.places() {
         tracing::info!(%address, zone = settings.zone, "serving, sealed");
     }
     tracing::info!(
@@ -30,7 +30,7 @@ pub(crate) async fn run(file: &Path) -> anyhow::Result<()> {
     );
     notify(&[sd_notify::NotifyState::Ready]);
     let running = Running {
-        file: file.to_owned(),
+        files: files.to_owned(),
         settings,
         logging,
         head,
@@ -56,7 +56,7 @@ impl Signals {
 }
 
 struct Running {
-    file: PathBuf,
+    files: Vec<PathBuf>,
     settings: Settings,
     logging: Logging,
     head: Head,
@@ -88,7 +88,7 @@ impl Running {
     /// SIGHUP. A configuration that is wrong changes nothing.
     async fn reload(&mut self) {
         notify(&[sd_notify::NotifyState::Reloading]);
-        match config::load(&self.file) {
+        match config::load(&self.files) {
             Ok(settings) => self.take(settings),
             Err(fault) => tracing::error!(%fault, "not reloaded: the old configuration stays"),
         }

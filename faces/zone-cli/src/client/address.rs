@@ -1,14 +1,15 @@
 //! Where the server is.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use http::Uri;
 
 /// Why an address was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressFault {
-    /// Not a URL with `https` or `http` and a host.
-    #[error("the address {0:?} is not of the form https://HOST:PORT")]
+    /// Not a URL with `https` or `http` and a host, or with `unix` and a path.
+    #[error("the address {0:?} is not of the form https://HOST:PORT or unix:///PATH")]
     Malformed(String),
     /// Plain HTTP beyond this machine.
     #[error(
@@ -18,9 +19,11 @@ pub enum AddressFault {
     Clear(String),
 }
 
-/// A server's address: `https://HOST[:PORT][/PREFIX]`, or `http://` on loopback.
+/// A server's address: `https://HOST[:PORT][/PREFIX]`, `http://` on loopback, or `unix:///PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// A Unix socket; then host and port stand in the request alone.
+    socket: Option<PathBuf>,
     tls: bool,
     host: String,
     port: u16,
@@ -35,6 +38,9 @@ impl Address {
     /// It is no such URL, or plain HTTP to a host that is not loopback.
     pub fn parse(text: &str) -> Result<Self, AddressFault> {
         let malformed = || AddressFault::Malformed(text.to_owned());
+        if let Some(path) = text.trim().strip_prefix("unix://") {
+            return Self::of_socket(path).ok_or_else(malformed);
+        }
         let uri: Uri = text.trim().parse().map_err(|_| malformed())?;
         let (tls, usual) = match uri.scheme_str() {
             Some("https") => (true, 443),
@@ -50,6 +56,7 @@ impl Address {
             return Err(malformed());
         }
         let address = Self {
+            socket: None,
             tls,
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(usual),
@@ -59,6 +66,29 @@ impl Address {
             return Err(AddressFault::Clear(text.to_owned()));
         }
         Ok(address)
+    }
+
+    fn of_socket(path: &str) -> Option<Self> {
+        path.starts_with('/').then(|| Self {
+            socket: Some(path.into()),
+            tls: false,
+            host: "localhost".into(),
+            port: 80,
+            prefix: String::new(),
+        })
+    }
+
+    /// The Unix socket, if it is one.
+    pub fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    /// What messages call the server: its socket, or `HOST:PORT`.
+    pub(super) fn shown(&self) -> String {
+        match &self.socket {
+            Some(path) => path.display().to_string(),
+            None => self.authority(),
+        }
     }
 
     /// Whether connections are encrypted.
@@ -86,6 +116,13 @@ impl Address {
 
     /// The URL of a target on this server.
     pub(super) fn url(&self, target: &str) -> String {
+        if let Some(path) = &self.socket {
+            return format!(
+                "unix://{}{}{target}",
+                path.display(),
+                if target.is_empty() { "" } else { ":" }
+            );
+        }
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}{target}", self.authority())
     }
@@ -146,6 +183,18 @@ mod tests {
         let address = Address::parse("https://[::1]:8200").unwrap();
         assert_eq!((address.host(), address.port()), ("::1", 8200));
         assert_eq!(address.to_string(), "https://[::1]:8200");
+    }
+
+    #[test]
+    fn a_socket_is_a_path() {
+        let address = Address::parse("unix:///run/zonehead/api.sock").unwrap();
+        assert_eq!(address.socket(), Some(Path::new("/run/zonehead/api.sock")));
+        assert_eq!(address.to_string(), "unix:///run/zonehead/api.sock");
+        assert_eq!(address.target("/v1/sys/health"), "/v1/sys/health");
+        assert!(!address.is_tls());
+        for bad in ["unix://", "unix://run/api.sock", "unix:/run/api.sock"] {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -109,8 +109,12 @@ impl ApiError {
 
 /// No connection.
 pub(super) fn connecting(address: &Address, error: &io::Error) -> ClientError {
-    let at = address.authority();
+    let at = address.shown();
     let text = match error.kind() {
+        io::ErrorKind::PermissionDenied if address.socket().is_some() => format!(
+            "the socket {at} may not be used by this user\n\nJoin the group that owns it, or see \
+             socket_mode and socket_group of the server's listener."
+        ),
         io::ErrorKind::ConnectionRefused => format!(
             "nothing answers at {at}: connection refused\n\nIs the server running there? If it is \
              elsewhere, set -address or VAULT_ADDR."
@@ -125,7 +129,7 @@ pub(super) fn connecting(address: &Address, error: &io::Error) -> ClientError {
 
 /// No TLS.
 pub(super) fn handshaking(address: &Address, name: &str, error: &io::Error) -> ClientError {
-    let at = address.authority();
+    let at = address.shown();
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -178,7 +182,7 @@ fn certificate(at: &str, name: &str, fault: &CertificateError) -> String {
 
 /// The connection broke while a request was under way.
 pub(super) fn exchanging(address: &Address, error: &hyper::Error) -> ClientError {
-    let at = address.authority();
+    let at = address.shown();
     let alert = error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>())
@@ -190,7 +194,7 @@ pub(super) fn exchanging(address: &Address, error: &hyper::Error) -> ClientError
         true => format!("{at} does not speak HTTP/1.1: {error}"),
         false => format!("the connection to {at} broke: {error}"),
     };
-    if !address.is_tls() {
+    if !address.is_tls() && address.socket().is_none() {
         text.push_str("\n\nIf the server speaks TLS, give an address with https://.");
     }
     ClientError::Transport(text)
@@ -205,7 +209,7 @@ pub(super) fn timed_out(address: &Address, timeout: Duration) -> ClientError {
     ClientError::Transport(format!(
         "no answer from {} within {}\n\nA write may have happened; read before you try again. \
          VAULT_CLIENT_TIMEOUT sets how long to wait.",
-        address.authority(),
+        address.shown(),
         format_go(timeout)
     ))
 }

@@ -25,7 +25,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use zone_types::Secret;
@@ -373,6 +373,11 @@ impl Client {
     }
 
     async fn connect(&self, address: &Address) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        if let Some(path) = address.socket() {
+            let stream = UnixStream::connect(path).await;
+            let stream = stream.map_err(|error| error::connecting(address, &error))?;
+            return http(stream, address).await;
+        }
         let stream = tcp(address).await?;
         let Some(connector) = self.connector.as_ref().filter(|_| address.is_tls()) else {
             return http(stream, address).await;

@@ -313,11 +313,11 @@ async fn nobody_there() {
         "8200",
         &[],
         expect![[r#"
-        exit 1
-        the address "SERVER" is not of the form https://HOST:PORT
+            exit 1
+            the address "SERVER" is not of the form https://HOST:PORT or unix:///PATH
 
-        Set -address or VAULT_ADDR.
-    "#]],
+            Set -address or VAULT_ADDR.
+        "#]],
     )
     .await;
 }

@@ -34,7 +34,7 @@ async fn listening_to(most: usize) -> Listening {
     let (stop, stopping) = watch::channel(false);
     let served = tokio::spawn(serve_at_most(
         most,
-        listener,
+        listener.into(),
         None,
         bench.app.clone(),
         stopping,

@@ -127,7 +127,8 @@ async fn help_is_printed_where_it_was_asked_for() {
         Connection flags:
 
           -address=<url>
-              Where the server is. Default: https://127.0.0.1:8200. [VAULT_ADDR]
+              Where the server is: https://HOST:PORT, or unix:///PATH. Default:
+              https://127.0.0.1:8200. [VAULT_ADDR]
 
           -ca-cert=<file>
               PEM file with the authority of the server's certificate. Default: what the
