@@ -19,7 +19,8 @@ Usage: cargo xtask COMMAND
 
   test [--fuzz-seconds N] [-- ARGS]  everything: setup, cargo test --workspace ARGS, fuzz
   setup                              what the tests need: Debian packages (as root; else the
-                                     line to run is printed) and Python clients in target/venv
+                                     line to run is printed), Python clients in target/venv,
+                                     Go clients in target/go-clients
   tidy                               layers, file headers and lengths, banned words, golden files
   fuzz [--seconds N] [TARGET…]       drives the fuzz targets on stable Rust, 20 s each
   bench [FLAGS]                      rates beside the machine's limits (release build)

@@ -32,14 +32,25 @@ const REQUIREMENTS: &str = "tests/e2e/requirements.txt";
 /// Where the Python environment lives, below the root.
 pub(crate) const VENV: &str = "target/venv";
 
+/// Clients in Go, pinned; see its `go.mod`.
+const GO_MODULE: &str = "tests/e2e/clients/go";
+
+/// Where their programs live, below the root.
+pub(crate) const GO_PROGRAMS: &str = "target/go-clients";
+
 /// Installs whatever is missing.
 pub(crate) fn install(root: &Path) -> anyhow::Result<()> {
-    packages()?;
-    venv(root)
+    packages(PACKAGES)?;
+    // Any Go will do, not Debian's alone.
+    if program("go").arg("version").output().is_err() {
+        packages(&["golang-go"])?;
+    }
+    venv(root)?;
+    go_clients(root)
 }
 
-fn packages() -> anyhow::Result<()> {
-    let missing: Vec<&str> = PACKAGES
+fn packages(wanted: &[&str]) -> anyhow::Result<()> {
+    let missing: Vec<&str> = wanted
         .iter()
         .copied()
         .filter(|package| !is_installed(package))
@@ -101,4 +112,19 @@ fn venv(root: &Path) -> anyhow::Result<()> {
         .arg(root.join(REQUIREMENTS)))?;
     run(program(dir.join("bin/python")).args(["-m", "pip", "check"]))?;
     std::fs::write(&stamp_file, stamp).with_context(|| format!("cannot write {VENV}/stamp"))
+}
+
+/// Builds the Go programs; Go's own cache makes it a matter of seconds if nothing changed.
+fn go_clients(root: &Path) -> anyhow::Result<()> {
+    let programs = root.join(GO_PROGRAMS);
+    std::fs::create_dir_all(&programs).with_context(|| format!("cannot make {GO_PROGRAMS}"))?;
+    println!("xtask: Go clients into {GO_PROGRAMS}");
+    run(program("go")
+        .current_dir(root.join(GO_MODULE))
+        .args(["build", "-mod=readonly", "-o"])
+        .arg(&programs)
+        .args([".", "github.com/hashicorp/consul-template"])
+        .env("CGO_ENABLED", "0")
+        // The Go that is there, never one that it would download.
+        .env("GOTOOLCHAIN", "local"))
 }

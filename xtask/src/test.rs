@@ -38,7 +38,8 @@ pub(crate) fn run_all(root: &Path, args: &[String]) -> anyhow::Result<()> {
             "ZONEHEAD_TEST_BIN",
             target_dir(root)?.join("debug/zonehead"),
         )
-        .env("ZONEHEAD_TEST_VENV", root.join(setup::VENV)));
+        .env("ZONEHEAD_TEST_VENV", root.join(setup::VENV))
+        .env("ZONEHEAD_TEST_GO", root.join(setup::GO_PROGRAMS)));
     let fuzzed = match fuzz_seconds {
         0 => Ok(()),
         seconds => fuzz::run_driver(root, &["--seconds".to_owned(), seconds.to_string()]),

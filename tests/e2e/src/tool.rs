@@ -19,6 +19,13 @@ pub fn python() -> Command {
     Command::new(venv.join("bin/python"))
 }
 
+/// A program that `cargo xtask setup` built from Go modules: `clients`, `consul-template`.
+pub fn go(name: &str) -> PathBuf {
+    let programs = std::env::var_os("ZONEHEAD_TEST_GO")
+        .map_or_else(|| root().join("target/go-clients"), PathBuf::from);
+    programs.join(name)
+}
+
 /// Runs to the end, whatever the exit code. A missing program fails the test: none is passed over.
 pub fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| {

@@ -8,8 +8,10 @@
 mod attacks;
 mod canary;
 mod cli;
+mod consul_template;
 mod crash;
 mod dev;
+mod go;
 mod hvac;
 mod life;
 mod limits;
