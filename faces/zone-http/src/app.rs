@@ -69,6 +69,8 @@ pub struct Inbound {
     pub headers: HeaderMap,
     /// `X-Vault-Token`, or the bearer token.
     pub token: Option<Secret<String>>,
+    /// How long the wrapped answer is to be kept, if it is to be wrapped.
+    pub wrap_ttl: Option<Duration>,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
     /// The client's address, from the listener or a trusted proxy.
@@ -197,6 +199,8 @@ impl App {
             id: RequestId::from_random(zone_ports::random::bytes(&*self.zone.random)),
             path,
             query: parts.uri.query().unwrap_or("").to_owned(),
+            // Judged before.
+            wrap_ttl: head::wrap_ttl(&parts.headers).unwrap_or_default(),
             token: head::take_token(&mut parts.headers),
             client: self.rules.client(&parts.headers, peer.remote),
             method: parts.method,

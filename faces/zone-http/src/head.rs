@@ -1,6 +1,7 @@
 //! What the head of a request says: whether it is let in, by whom it was sent, with which token.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::request::Parts;
@@ -15,15 +16,17 @@ const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 /// The namespace of a request; echoed in the answer.
 pub(crate) const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
+const WRAP_FORMAT: HeaderName = HeaderName::from_static("x-vault-wrap-format");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Fields of which two could be judged by one and obeyed by another.
-const SINGLE: [HeaderName; 6] = [
+const SINGLE: [HeaderName; 7] = [
     HOST,
     TOKEN,
     AUTHORIZATION,
     NAMESPACE,
     WRAP_TTL,
+    WRAP_FORMAT,
     CONTENT_TYPE,
 ];
 
@@ -110,13 +113,31 @@ fn judge_vault(headers: &HeaderMap) -> Result<(), Outbound> {
     if headers.get(NAMESPACE).is_some_and(other) {
         return Err(Outbound::error(404, "namespace not found"));
     }
-    // Whoever asks for a wrapped answer must not get it in clear.
-    let wraps = |ttl: &HeaderValue| !matches!(ttl.as_bytes(), b"" | b"0" | b"0s");
-    if headers.get(WRAP_TTL).is_some_and(wraps) {
-        let text = "X-Vault-Wrap-TTL: response wrapping does not exist here";
+    if headers
+        .get(WRAP_FORMAT)
+        .is_some_and(|format| !format.is_empty())
+    {
+        let text = "X-Vault-Wrap-Format: wrapping tokens have one form alone";
         return Err(Outbound::error(400, text));
     }
-    Ok(())
+    // Whoever asks for a wrapped answer must not get it in clear.
+    wrap_ttl(headers).map(|_| ())
+}
+
+/// How long the wrapped answer is to be kept; `None`: it is not to be wrapped. A part of a second
+/// counts as one.
+pub(crate) fn wrap_ttl(headers: &HeaderMap) -> Result<Option<Duration>, Outbound> {
+    let Some(value) = headers.get(WRAP_TTL) else {
+        return Ok(None);
+    };
+    let refused = |text: &str| Outbound::error(400, &format!("X-Vault-Wrap-TTL: {text}"));
+    let text = value.to_str().map_err(|_| refused("not a time"))?;
+    let span = zone_types::parse_duration(text).map_err(|fault| refused(&fault.to_string()))?;
+    let secs = span.as_secs() + u64::from(span.subsec_nanos() > 0);
+    if secs > zone_access::MAX_TTL_SECS {
+        return Err(refused("at most 768h"));
+    }
+    Ok((secs > 0).then(|| Duration::from_secs(secs)))
 }
 
 /// An address of `X-Forwarded-For`; some proxies add the port.
@@ -262,16 +283,34 @@ mod tests {
     }
 
     #[test]
-    fn wrapping_and_namespaces_are_refused_and_never_passed_over() {
+    fn wrapping_and_namespaces_are_never_passed_over() {
         let rules = ListenerRules::default();
         let with =
             |name: &str, value: &str| judged(&rules, "/v1/x", &[("host", "x"), (name, value)]);
         for ttl in ["", "0", "0s"] {
             assert_eq!(with("X-Vault-Wrap-TTL", ttl), 0, "{ttl}");
         }
-        for ttl in ["60", "5m", "1s", "00", "rubbish", "-1"] {
+        for ttl in ["rubbish", "-1", "-1s", "769h", "99999999999h", "\u{fc}"] {
             assert_eq!(with("X-Vault-Wrap-TTL", ttl), 400, "{ttl}");
         }
+        let asked = |ttl: &str| {
+            let found = wrap_ttl(&parts("/", &[("x-vault-wrap-ttl", ttl)]).headers);
+            found.ok().flatten().map(|ttl| ttl.as_secs())
+        };
+        for (ttl, secs) in [
+            ("60", 60),
+            ("5m", 300),
+            ("1ms", 1),
+            ("1.5s", 2),
+            ("768h", 2_764_800),
+        ] {
+            assert_eq!(asked(ttl), Some(secs), "{ttl}");
+        }
+        for ttl in ["", "0", "00", "0s"] {
+            assert_eq!(asked(ttl), None, "{ttl}");
+        }
+        assert_eq!(with("X-Vault-Wrap-Format", ""), 0);
+        assert_eq!(with("X-Vault-Wrap-Format", "jwt"), 400);
         for namespace in ["", "root", "/", "root/"] {
             assert_eq!(with("X-Vault-Namespace", namespace), 0, "{namespace}");
         }

@@ -117,6 +117,7 @@ impl Access {
                 sudo: allowed.sudo,
                 rule: allowed.rule,
                 acl: Some(acl),
+                wrap_ttl: ask.wrap_ttl,
             }),
             Err(refusal) => Err(Refusal {
                 token: Some(entry),
@@ -150,6 +151,7 @@ impl Access {
             acl,
             sudo: false,
             rule: Some("open endpoint".into()),
+            wrap_ttl: ask.wrap_ttl,
         })
     }
 

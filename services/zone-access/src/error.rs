@@ -30,6 +30,9 @@ pub enum AccessError {
 }
 
 impl AccessError {
+    /// Vault's words, for every token that is not, or no longer, one that wraps something.
+    pub const NOT_WRAPPING: Self = Self::Missing("wrapping token is not valid or does not exist");
+
     /// A wrong request.
     pub(crate) fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())

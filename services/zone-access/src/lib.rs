@@ -19,10 +19,12 @@
 //! No HTTP and no engine. What has to happen when a mount goes away is [`Access::sweep`]'s work:
 //! it removes the mount's keys whatever engine wrote them.
 //!
-//! Start at [`Access::authorize`]; the life of a token is in [`token`].
+//! Start at [`Access::authorize`]; the life of a token is in [`token`], what a token keeps for
+//! itself in `cubbyhole`.
 
 mod authorize;
 mod change;
+mod cubbyhole;
 mod error;
 mod expiry;
 mod floor;
@@ -41,7 +43,9 @@ pub use mount::{Mount, MountConfig, MountKind};
 pub use mounts::NewMount;
 pub use permit::Permit;
 pub use policies::PolicyRecord;
-pub use token::{CreateToken, Created, TokenEntry, TokenId, TokenRecord};
+pub use token::{
+    CreateToken, Created, TokenEntry, TokenId, TokenRecord, Wrapped, WrappedAnswer, WrappedAt,
+};
 pub use zone_policy::Operation;
 
 use std::sync::Arc;
@@ -81,6 +85,8 @@ struct OpenState {
     mounts: MountTable,
     policies: PolicyCache,
     tokens: TokenStore,
+    /// For its keys. It may have been tuned since.
+    cubbyhole: Arc<Mount>,
 }
 
 impl Access {
@@ -96,25 +102,29 @@ impl Access {
         }
     }
 
-    /// Writes what a new zone begins with: salt, `sys/` and `auth/token/` mounts, the default
+    /// Writes what a new zone begins with: salt, the mounts that each zone has, the default
     /// policy. Called once, between the two steps of init; a repeated call writes the same things
     /// again.
     pub async fn bootstrap(&self) -> Result<(), AccessError> {
         token::bootstrap(&self.barrier, &*self.random).await?;
-        mounts::bootstrap(&self.barrier, &*self.random).await?;
         self.load().await?;
         self.write_default_policy().await
     }
 
     /// Opens the service after the barrier was unsealed. Reads a number of records that depends
-    /// on the count of mounts alone.
+    /// on the count of mounts alone. A mount that each zone has and this one lacks (it was made
+    /// by an older head) is added.
     pub async fn load(&self) -> Result<(), AccessError> {
         let _none_under_way = self.changes.write().await;
         let epoch = self.barrier.epoch();
         self.floor.load(&self.barrier).await?;
         let mounts = MountTable::load(&self.barrier).await?;
+        mounts.complete(&self.barrier, &*self.random).await?;
         let token_mount = mounts
             .built_in(MountKind::Token)
+            .ok_or(AccessError::Corrupt)?;
+        let cubbyhole = mounts
+            .built_in(MountKind::Cubbyhole)
             .ok_or(AccessError::Corrupt)?;
         let tokens = TokenStore::load(&self.barrier, token_mount).await?;
         let state = OpenState {
@@ -122,6 +132,7 @@ impl Access {
             mounts,
             policies: PolicyCache::default(),
             tokens,
+            cubbyhole,
         };
         self.open.store(Some(Arc::new(state)));
         Ok(())

@@ -15,6 +15,8 @@ pub enum MountKind {
     Kv,
     /// The certificate authority.
     Pki,
+    /// `cubbyhole/`.
+    Cubbyhole,
     /// `sys/`.
     System,
     /// `auth/token/`.
@@ -27,6 +29,7 @@ impl MountKind {
         match self {
             Self::Kv => "kv",
             Self::Pki => "pki",
+            Self::Cubbyhole => "cubbyhole",
             Self::System => "system",
             Self::Token => "token",
         }

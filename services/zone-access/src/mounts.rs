@@ -30,13 +30,18 @@ const RESERVED: [&str; 6] = [
 ];
 
 /// The mounts that each zone has.
-const BUILT_IN: [(MountKind, &str, &str); 2] = [
+const BUILT_IN: [(MountKind, &str, &str); 3] = [
     (
         MountKind::System,
         "sys/",
         "system endpoints used for control, policy and debugging",
     ),
     (MountKind::Token, "auth/token/", "token based credentials"),
+    (
+        MountKind::Cubbyhole,
+        "cubbyhole/",
+        "per-token private secret storage",
+    ),
 ];
 /// Longest description, options and audit keys of a mount, in bytes of its record.
 const LARGEST: usize = 16 * 1024;
@@ -96,7 +101,33 @@ impl MountTable {
         path.starts_with(mount_path.as_str()).then(|| mount.clone())
     }
 
-    /// One of the two mounts that each zone has, and at no other path.
+    /// Writes the mounts that each zone has, unless they are there already: a new zone has none,
+    /// one of an older head lacks those that came since.
+    pub(crate) async fn complete(
+        &self,
+        barrier: &Barrier,
+        random: &dyn Random,
+    ) -> Result<(), AccessError> {
+        for (kind, path, description) in BUILT_IN {
+            if self.built_in(kind).is_some() {
+                continue;
+            }
+            let path = MountPath::parse(path).map_err(|_| AccessError::Corrupt)?;
+            let new = NewMount {
+                description: description.into(),
+                ..NewMount::default()
+            };
+            let mount = make(random, kind, path, new);
+            let batch = Batch::new().put(key(&mount.id)?, encode(&mount)?);
+            barrier.commit(batch).await?;
+            self.replace(|paths| {
+                paths.insert(mount.path.clone(), Arc::new(mount));
+            });
+        }
+        Ok(())
+    }
+
+    /// One of the mounts that each zone has, and at no other path.
     pub(crate) fn built_in(&self, kind: MountKind) -> Option<Arc<Mount>> {
         let (_, path, _) = BUILT_IN.iter().find(|(of, _, _)| *of == kind)?;
         let mount = self.paths.load().get(*path).cloned();
@@ -112,25 +143,6 @@ impl MountTable {
         change(&mut paths);
         self.paths.store(Arc::new(paths));
     }
-}
-
-/// Writes `sys/` and `auth/token/`, unless they are there already.
-pub(crate) async fn bootstrap(barrier: &Barrier, random: &dyn Random) -> Result<(), AccessError> {
-    let table = MountTable::load(barrier).await?;
-    for (kind, path, description) in BUILT_IN {
-        if table.built_in(kind).is_none() {
-            let path = MountPath::parse(path).map_err(|_| AccessError::Corrupt)?;
-            let new = NewMount {
-                description: description.into(),
-                ..NewMount::default()
-            };
-            let mount = make(random, kind, path, new);
-            barrier
-                .commit(Batch::new().put(key(&mount.id)?, encode(&mount)?))
-                .await?;
-        }
-    }
-    Ok(())
 }
 
 impl Access {

@@ -6,8 +6,8 @@ use zone_policy::Operation;
 
 use crate::mount::MountKind;
 
-/// Open endpoints below each mount of a kind. Reads only, but for the seal endpoints, which the
-/// face serves before there is a mount table and which therefore do not stand here.
+/// Open endpoints below each mount of a kind that are read. The seal endpoints, which the face
+/// serves before there is a mount table, do not stand here.
 pub const OPEN: &[(MountKind, &[&str])] = &[
     (
         MountKind::Pki,
@@ -32,9 +32,16 @@ pub const OPEN: &[(MountKind, &[&str])] = &[
     ),
     (
         MountKind::System,
-        &["internal/ui/mounts", "internal/ui/mounts/*"],
+        &[
+            "internal/ui/mounts",
+            "internal/ui/mounts/*",
+            "wrapping/lookup",
+        ],
     ),
 ];
+
+/// Open endpoints that are written to: a secret in the body stands for the token.
+pub const OPEN_WRITES: &[(MountKind, &[&str])] = &[(MountKind::System, &["wrapping/lookup"])];
 
 /// Endpoints that need sudo on top of their capability, as in Vault.
 pub const SUDO: &[(MountKind, &[&str])] = &[
@@ -52,7 +59,11 @@ pub const SUDO: &[(MountKind, &[&str])] = &[
 
 /// Whether `rest` below a mount of `kind` may be asked for without a token.
 pub fn is_open(kind: MountKind, rest: &str, operation: Operation) -> bool {
-    operation == Operation::Read && listed(OPEN, kind, rest)
+    match operation {
+        Operation::Read => listed(OPEN, kind, rest),
+        Operation::Create | Operation::Update => listed(OPEN_WRITES, kind, rest),
+        Operation::Delete | Operation::List | Operation::Patch => false,
+    }
 }
 
 /// Whether `rest` below a mount of `kind` needs sudo, in either spelling of its end.
@@ -88,7 +99,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a2_open_list_is_read_only_and_exact() {
+    fn a2_open_lists_are_exact() {
+        assert!(is_open(
+            MountKind::System,
+            "wrapping/lookup",
+            Operation::Update
+        ));
+        for (rest, operation) in [
+            ("wrapping/lookup", Operation::Delete),
+            ("wrapping/lookup", Operation::Patch),
+            ("wrapping/lookup/x", Operation::Update),
+            ("wrapping/unwrap", Operation::Update),
+            ("internal/ui/mounts", Operation::Update),
+        ] {
+            assert!(!is_open(MountKind::System, rest, operation), "{rest}");
+        }
         assert!(is_open(MountKind::Pki, "ca/pem", Operation::Read));
         assert!(is_open(MountKind::Pki, "cert/aa-bb", Operation::Read));
         assert!(!is_open(MountKind::Pki, "cert/", Operation::Read));

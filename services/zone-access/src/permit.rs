@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zone_policy::{Acl, Operation};
 use zone_types::{NamespaceId, RequestPath, Timestamp};
@@ -22,6 +23,7 @@ pub struct Permit {
     pub(crate) acl: Option<Arc<Acl>>,
     pub(crate) sudo: bool,
     pub(crate) rule: Option<Arc<str>>,
+    pub(crate) wrap_ttl: Option<Duration>,
 }
 
 impl Permit {
@@ -71,6 +73,11 @@ impl Permit {
     /// The policy line that decided, for the audit trail.
     pub fn rule(&self) -> Option<&str> {
         self.rule.as_deref()
+    }
+
+    /// How long the wrapped answer is kept, as the policies judged it; `None`: it is not wrapped.
+    pub fn wrap_ttl(&self) -> Option<Duration> {
+        self.wrap_ttl
     }
 
     /// The caller's policies; `None` on an open endpoint without a token.

@@ -14,6 +14,17 @@ use crate::permit::Permit;
 use crate::record::{V1, decode};
 use crate::{Access, AccessError, OpenState};
 
+/// The policy of wrapping tokens, which no other token can have.
+pub(crate) const WRAPPING: &str = "response-wrapping";
+/// Its text. It is not stored and cannot be changed.
+const WRAPPING_POLICY: &str = r#"path "sys/wrapping/unwrap" {
+    capabilities = ["update"]
+}
+path "sys/wrapping/rewrap" {
+    capabilities = ["update"]
+}
+"#;
+
 /// A stored policy.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +92,13 @@ impl Access {
                 text: String::new(),
             }));
         }
+        if name.as_str() == WRAPPING {
+            return Ok(Some(PolicyRecord {
+                v: V1,
+                name: WRAPPING.into(),
+                text: WRAPPING_POLICY.into(),
+            }));
+        }
         self.stored_policy(&name).await
     }
 
@@ -93,8 +111,11 @@ impl Access {
         text: &str,
     ) -> Result<(), AccessError> {
         let name = policy_name(name)?;
-        if name.as_str() == "root" {
-            return Err(AccessError::invalid("the policy 'root' cannot be changed"));
+        if is_fixed(&name) {
+            return Err(AccessError::invalid(format!(
+                "the policy '{}' cannot be changed",
+                name.as_str()
+            )));
         }
         let policy = Policy::parse(name.as_str(), text)
             .map_err(|fault| AccessError::invalid(format!("failed to parse policy: {fault}")))?;
@@ -107,7 +128,7 @@ impl Access {
     /// denies or that holds the caller back.
     pub async fn delete_policy(&self, permit: &Permit, name: &str) -> Result<(), AccessError> {
         let name = policy_name(name)?;
-        if matches!(name.as_str(), "root" | "default") {
+        if is_fixed(&name) || name.as_str() == "default" {
             return Err(AccessError::invalid(format!(
                 "cannot delete the policy '{}'",
                 name.as_str()
@@ -227,6 +248,10 @@ impl Access {
         if names.iter().any(|name| name == "root") {
             return Ok(Acl::root());
         }
+        if names.iter().any(|name| name == WRAPPING) {
+            let policy = Policy::parse(WRAPPING, WRAPPING_POLICY);
+            return Ok(Acl::compile(policy.iter()));
+        }
         let policies = self.parsed_policies(names, None).await?;
         Ok(Acl::compile(policies.iter()))
     }
@@ -273,6 +298,23 @@ impl Access {
             .built_in(MountKind::System)
             .ok_or(AccessError::Corrupt)
     }
+}
+
+/// A policy whose text is a matter of this head, not of the zone.
+fn is_fixed(name: &PolicyName) -> bool {
+    matches!(name.as_str(), "root" | WRAPPING)
+}
+
+/// The policies that somebody wants a token to have: each in its one spelling, none that is the
+/// server's to give.
+pub(crate) fn assignable(text: &str) -> Result<PolicyName, AccessError> {
+    let name = policy_name(text)?;
+    if name.as_str() == WRAPPING {
+        return Err(AccessError::invalid(format!(
+            "the policy '{WRAPPING}' cannot be assigned"
+        )));
+    }
+    Ok(name)
 }
 
 /// A policy name in its one spelling (trimmed, lower-cased).

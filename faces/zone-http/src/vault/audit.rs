@@ -58,12 +58,15 @@ impl<'a> Trail<'a> {
     /// Records the answer. If that fails, the client must not see it.
     pub(super) async fn response(&self, zone: &Zone, answer: &Encoded) -> Result<(), Fault> {
         let auth = answer.auth.as_ref().map(auth_of);
+        let wrap = answer.wrap_info.as_ref();
         let response = ResponsePart {
             status: answer.outbound.status,
             data: answer.data.text().map(Data::Json),
             auth: auth.as_ref(),
             clear_keys: &self.mount.config.audit_non_hmac_response_keys,
             warnings: &answer.warnings,
+            wrap_token: wrap.map(|info| info.token.expose().as_str()),
+            wrap_accessor: wrap.map(|info| info.accessor.as_str()),
             ..ResponsePart::default()
         };
         let error = answer.error.as_deref();
@@ -205,7 +208,7 @@ fn request_of<'a>(
         remote_port: inbound.client.port(),
         headers,
         client_certificate: None,
-        wrap_ttl: 0,
+        wrap_ttl: inbound.wrap_ttl.map_or(0, |ttl| ttl.as_secs()),
     }
 }
 

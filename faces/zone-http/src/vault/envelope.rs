@@ -7,7 +7,7 @@ use zeroize::{Zeroize, Zeroizing};
 use zone_access::TokenId;
 use zone_types::{RequestId, RequestPath};
 
-use super::exchange::{Answer, Auth, Fault, Reply};
+use super::exchange::{Answer, Auth, Fault, Reply, WrapInfo};
 use crate::app::Outbound;
 
 /// An encoded answer, and what the audit trail needs of it.
@@ -21,6 +21,12 @@ pub(super) struct Encoded {
     pub(super) error: Option<String>,
     /// A token that this answer hands out.
     pub(super) new_token: Option<TokenId>,
+    /// The `wrap_info` block, for the response line.
+    pub(super) wrap_info: Option<WrapInfo>,
+    /// `data` of the answer that was wrapped: for taking it back, not for the response line.
+    pub(super) hidden: Kept,
+    /// The accessor of a token in an answer that was unwrapped.
+    pub(super) unwrapped: Option<String>,
     /// The warnings, for the response line.
     pub(super) warnings: Vec<String>,
 }
@@ -50,7 +56,7 @@ struct Envelope<'a> {
     renewable: bool,
     lease_duration: u64,
     data: Option<&'a RawValue>,
-    wrap_info: Option<()>,
+    wrap_info: Option<&'a WrapInfo>,
     warnings: Option<&'a [String]>,
     auth: Option<&'a Auth>,
     #[serde(flatten)]
@@ -82,6 +88,17 @@ pub(super) fn encode(id: &RequestId, path: &RequestPath, result: Result<Reply, F
             body: Zeroizing::new(body),
             retry_after: None,
         }),
+        Ok(Reply::Unwrapped {
+            status,
+            body,
+            accessor,
+        }) => Encoded {
+            unwrapped: accessor,
+            ..plain(Outbound {
+                body,
+                ..Outbound::json(status, Vec::new())
+            })
+        },
         Ok(Reply::Data(answer)) => enveloped(id, path, 200, answer),
         Ok(Reply::Gone(answer)) => enveloped(id, path, 404, answer),
         Err(fault) => {
@@ -117,6 +134,9 @@ fn plain(outbound: Outbound) -> Encoded {
         auth: None,
         error: None,
         new_token: None,
+        wrap_info: None,
+        hidden: Kept::default(),
+        unwrapped: None,
         warnings: Vec::new(),
     }
 }
@@ -137,7 +157,7 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
         renewable: false,
         lease_duration: answer.lease_duration,
         data: answer.data.as_deref(),
-        wrap_info: None,
+        wrap_info: answer.wrap_info.as_ref(),
         warnings: (!answer.warnings.is_empty()).then_some(&answer.warnings),
         auth,
         injected,
@@ -152,12 +172,12 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
     let new_token = auth.filter(|auth| auth.is_new).map(|auth| auth.id.clone());
     let outbound = Outbound::json(status, body);
     Encoded {
-        outbound,
         data: Kept(answer.data),
         auth: answer.auth,
-        error: None,
         new_token,
+        wrap_info: answer.wrap_info,
         warnings: answer.warnings,
+        ..plain(outbound)
     }
 }
 

@@ -38,6 +38,15 @@ pub enum Reply {
         /// The body.
         body: Vec<u8>,
     },
+    /// What was wrapped, as it was answered then. The audit trail does not see it again.
+    Unwrapped {
+        /// HTTP status.
+        status: u16,
+        /// The body: JSON text.
+        body: zeroize::Zeroizing<Vec<u8>>,
+        /// The accessor of a token in it.
+        accessor: Option<String>,
+    },
 }
 
 /// The part of the envelope that an engine fills.
@@ -51,6 +60,30 @@ pub struct Answer {
     pub lease_duration: u64,
     /// `auth`, from the token endpoints.
     pub auth: Option<Auth>,
+    /// `wrap_info`, in the place of all else.
+    pub wrap_info: Option<WrapInfo>,
+}
+
+/// The `wrap_info` block.
+#[derive(Clone, Serialize)]
+pub struct WrapInfo {
+    /// Which token.
+    #[serde(skip)]
+    pub id: zone_access::TokenId,
+    /// The wrapping token's text.
+    #[serde(serialize_with = "exposed")]
+    pub token: zone_types::Secret<String>,
+    /// Its accessor.
+    pub accessor: String,
+    /// Seconds for which the answer is kept.
+    pub ttl: u64,
+    /// When it was wrapped.
+    pub creation_time: zone_types::Timestamp,
+    /// The path whose answer it is.
+    pub creation_path: String,
+    /// The accessor of a token in the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrapped_accessor: Option<String>,
 }
 
 /// The `auth` block.

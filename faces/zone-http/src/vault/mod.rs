@@ -5,6 +5,7 @@
 //! ```
 
 mod audit;
+mod cubbyhole;
 mod envelope;
 pub mod exchange;
 pub mod fields;
@@ -18,6 +19,7 @@ mod sys_policy;
 #[cfg(test)]
 mod tests;
 mod token;
+mod wrapping;
 
 use http::Method;
 use zone_access::{Ask, MountKind, Operation, Permit, Refusal, RefusalKind};
@@ -45,6 +47,7 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
         Ok(asked) => asked,
         Err(fault) => return envelope::refuse(&inbound.id, fault),
     };
+    wrapping::present(&mut inbound, &asked.data);
     match permit(zone, &inbound, asked).await {
         Ok((permit, asked)) => run(zone, &inbound, permit, asked).await,
         Err(outbound) => *outbound,
@@ -136,7 +139,7 @@ async fn permit(
         operation: asked.operation,
         data: writes.then_some(&asked.data),
         remote: Some(inbound.client.ip()),
-        wrap_ttl: None,
+        wrap_ttl: inbound.wrap_ttl,
     };
     match zone.system.access().authorize(ask).await {
         Ok(permit) => Ok((permit, asked)),
@@ -147,15 +150,20 @@ async fn permit(
 /// Whether a write would make something new. The answer only chooses between the capabilities
 /// `create` and `update`; it is not shown to anybody, and not looked up for strangers.
 async fn creates(zone: &Zone, inbound: &Inbound) -> bool {
-    if inbound.token.is_none() {
+    let Some(token) = &inbound.token else {
         return false;
-    }
+    };
     let path = inbound.path.as_str();
     match zone.system.access().mount_of(path) {
         Ok(Some(mount)) if mount.kind == MountKind::Kv => {
             let rest = &path[mount.path.as_str().len()..];
             // A failing store fails the request itself a moment later.
             !zone.kv.exists(&mount, rest).await.unwrap_or(true)
+        }
+        Ok(Some(mount)) if mount.kind == MountKind::Cubbyhole => {
+            let rest = &path[mount.path.as_str().len()..];
+            let there = zone.system.access().cubbyhole_has(token.expose(), rest);
+            !there.await.unwrap_or(true)
         }
         _ => false,
     }
@@ -164,7 +172,8 @@ async fn creates(zone: &Zone, inbound: &Inbound) -> bool {
 async fn refused(zone: &Zone, inbound: &Inbound, asked: &Asked, refusal: Refusal) -> Outbound {
     let fault = match &refusal.kind {
         RefusalKind::Sealed => Fault::new(503, "Vault is sealed"),
-        RefusalKind::NoToken | RefusalKind::Denied => Fault::denied(),
+        RefusalKind::NoToken => wrapping::no_token(inbound),
+        RefusalKind::Denied => Fault::denied(),
         RefusalKind::NoMount => {
             let path = inbound.path.as_str();
             Fault::new(
@@ -196,7 +205,10 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
         token: inbound.token.clone(),
     };
     let result = dispatch(zone, &call).await;
-    let answer = envelope::encode(&inbound.id, &inbound.path, result);
+    let answer = match call.permit.wrap_ttl() {
+        Some(_) => wrapping::wrap(zone, inbound, &call, result).await,
+        None => envelope::encode(&inbound.id, &inbound.path, result),
+    };
     if inbound.path.as_str() == "sys/seal" && zone.system.is_sealed() {
         // The trail was closed with the zone; its request line is the last one.
         return answer.outbound;
@@ -211,7 +223,9 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
 }
 
 async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    wrapping::refuse(call)?;
     match call.permit.mount().kind {
+        MountKind::Cubbyhole => cubbyhole::handle(zone.system.access(), call).await,
         MountKind::Kv => kv::handle(&zone.kv, call).await,
         MountKind::Pki => pki::handle(&zone.pki, call).await,
         MountKind::System => sys::handle(zone, call).await,
@@ -220,12 +234,22 @@ async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
 }
 
 /// A1: the effects of a request whose answer nobody will see stand, but the credentials in it are
-/// taken back. If that fails too, they end by themselves and the log says so.
+/// taken back, wrapped or not. If that fails too, they end by themselves and the log says so.
 async fn take_back(zone: &Zone, call: &Call, answer: &Encoded) {
+    let access = zone.system.access();
     let mut failure = None;
-    if let Some(token) = &answer.new_token {
-        let revoked = zone.system.access().revoke_token(token).await;
-        failure = revoked.err().map(|error| exchange::chain(&error));
+    let mut ended: Vec<_> = answer.new_token.iter().cloned().collect();
+    ended.extend(answer.wrap_info.iter().map(|info| info.id.clone()));
+    if let Some(accessor) = &answer.unwrapped {
+        match access.token_by_accessor(accessor).await {
+            Ok(found) => ended.extend(found.map(|entry| entry.id.clone())),
+            Err(error) => failure = Some(exchange::chain(&error)),
+        }
+    }
+    for token in &ended {
+        if let Err(error) = access.revoke_token(token).await {
+            failure = Some(exchange::chain(&error));
+        }
     }
     if let Some(serial) = issued(call, answer) {
         let revoked = zone.pki.revoke(&call.permit, &serial).await;
@@ -248,7 +272,8 @@ fn issued(call: &Call, answer: &Encoded) -> Option<Serial> {
             segments[..],
             ["issue" | "sign", _] | ["issuer", _, "issue" | "sign", _]
         );
-    let data = answer.data.text().filter(|_| issues)?;
+    let data = answer.data.text().or_else(|| answer.hidden.text());
+    let data = data.filter(|_| issues)?;
     let leaf: Leaf = serde_json::from_str(data).ok()?;
     Serial::parse(&leaf.serial_number).ok()
 }

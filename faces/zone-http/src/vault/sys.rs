@@ -9,7 +9,7 @@ use zone_types::{RequestPath, Secret};
 
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
-use super::{sys_mounts, sys_open, sys_policy};
+use super::{sys_mounts, sys_open, sys_policy, wrapping};
 use crate::Zone;
 
 /// Serves one permitted call below `sys/`.
@@ -28,6 +28,7 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "seal" if tail.is_empty() => seal(zone, call).await,
         "key-status" if tail.is_empty() => key_status(zone, call).await,
         "rotate" if tail.is_empty() => rotate(zone, call).await,
+        "wrapping" => wrapping::handle(zone, call, tail).await,
         "metrics" if tail.is_empty() => metrics(zone, call),
         _ => Err(Fault::unsupported_path()),
     }

@@ -29,6 +29,10 @@ pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
         .find(|path| *path == inbound.path.as_str())?;
     let read = inbound.method == Method::GET || inbound.method == Method::HEAD;
     let result = match path {
+        _ if inbound.wrap_ttl.is_some() => {
+            let text = "X-Vault-Wrap-TTL: this endpoint's answer cannot be wrapped";
+            Err(Fault::bad_request(text))
+        }
         "sys/health" if read => health(zone, inbound).await,
         "sys/seal-status" if read => seal_status(zone, inbound).await,
         "sys/leader" if read => Ok(leader(zone)),

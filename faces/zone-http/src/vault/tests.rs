@@ -4,3 +4,4 @@ mod audited;
 mod open;
 mod shapes;
 mod sys;
+mod wrapping;

@@ -11,7 +11,7 @@ use super::life::TRIES;
 use super::{AccessorRecord, DEEPEST, LONGEST, TokenEntry, TokenId, TokenRecord, tree};
 use crate::expiry::{self, ExpiryKind};
 use crate::permit::Permit;
-use crate::policies::policy_name;
+use crate::policies::assignable;
 use crate::record::{MARK, V1};
 use crate::{Access, AccessError, DEFAULT_TTL_SECS, MAX_TTL_SECS, OpenState};
 
@@ -122,20 +122,13 @@ impl Access {
         text: Option<Secret<String>>,
         creator: Option<&TokenId>,
     ) -> Result<Created, AccessError> {
-        let mut fill = |out: &mut [u8]| self.random.fill(out);
-        let text = match text {
-            Some(text) => text,
-            None => {
-                let digits = zone_crypto::text::base62(24, &mut fill);
-                Secret::new(format!("hvs.{}", digits.expose()))
-            }
-        };
-        let accessor = zone_crypto::text::base62(24, &mut fill);
-        record.accessor.clone_from(accessor.expose());
+        let (drawn, accessor) = self.drawn_token();
+        let text = text.unwrap_or(drawn);
+        record.accessor = accessor;
         let id = state.tokens.id_of(text.expose());
         for _ in 0..TRIES {
             let line = self.line_of(state, creator, &record).await?;
-            let batch = creation_batch(state, &id, &record, &line)?;
+            let batch = creation_batch(state, Batch::new(), &id, &record, &line)?;
             // A custom id may have been looked up before: forget what the cache has.
             match self.change_tokens(state, batch, vec![id.clone()]).await {
                 Ok(revision) => {
@@ -147,6 +140,15 @@ impl Access {
             }
         }
         Err(AccessError::Busy)
+    }
+
+    /// The text and the accessor of a new token.
+    pub(super) fn drawn_token(&self) -> (Secret<String>, String) {
+        let mut fill = |out: &mut [u8]| self.random.fill(out);
+        let digits = zone_crypto::text::base62(24, &mut fill);
+        let accessor = zone_crypto::text::base62(24, &mut fill);
+        let text = Secret::new(format!("hvs.{}", digits.expose()));
+        (text, accessor.expose().clone())
     }
 
     /// Whose records must still be as they are when the token is made. Of a child its parent's,
@@ -189,8 +191,10 @@ impl Access {
     }
 }
 
-fn creation_batch(
+/// Adds a new token to `batch`.
+pub(super) fn creation_batch(
     state: &OpenState,
+    batch: Batch,
     id: &TokenId,
     record: &TokenRecord,
     line: &[Arc<TokenEntry>],
@@ -200,7 +204,7 @@ fn creation_batch(
         v: V1,
         token: id.clone(),
     };
-    let mut batch = Batch::new()
+    let mut batch = batch
         .require_absent(tokens.key(id)?)
         // An earlier token of the same id may still have children: they must not come back.
         .require_absent(tree::work_key(id)?)
@@ -250,7 +254,7 @@ fn granted_policies(
 ) -> Result<Vec<String>, AccessError> {
     let mut policies = Vec::new();
     for text in &ask.policies {
-        policies.push(policy_name(text)?.as_str().to_owned());
+        policies.push(assignable(text)?.as_str().to_owned());
     }
     if policies.is_empty() {
         policies.clone_from(&caller.policies);

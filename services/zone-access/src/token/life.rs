@@ -14,7 +14,7 @@ use crate::record::{MARK, decode};
 use crate::{Access, AccessError, OpenState};
 
 /// How often a change that lost a race is tried again.
-pub(super) const TRIES: usize = 64;
+pub(crate) const TRIES: usize = 64;
 
 impl Access {
     /// Renews `token` by `increment` seconds (zero: by what it was made with), within its
@@ -57,7 +57,8 @@ impl Access {
         state: &Arc<OpenState>,
         entry: Arc<TokenEntry>,
     ) -> Result<Option<Arc<TokenEntry>>, AccessError> {
-        if entry.record.num_uses == 0 {
+        // The one use of a wrapping token ends it together with what it wraps.
+        if entry.record.num_uses == 0 || entry.record.is_wrapping() {
             return Ok(Some(entry));
         }
         // One use after the other: of many at once all but one would lose each round.

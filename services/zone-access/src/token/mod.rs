@@ -12,9 +12,12 @@ mod bound;
 mod create;
 mod life;
 pub(crate) mod tree;
+mod wrap;
 
 pub(crate) use bound::bound_to;
 pub use create::{CreateToken, Created};
+pub(crate) use life::TRIES;
+pub use wrap::{Wrapped, WrappedAnswer, WrappedAt};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -246,7 +249,7 @@ impl TokenStore {
         TokenId::from_code(self.hmac.sign_parts(&[tag, text.as_bytes()]))
     }
 
-    fn key(&self, id: &TokenId) -> Result<Key, AccessError> {
+    pub(crate) fn key(&self, id: &TokenId) -> Result<Key, AccessError> {
         Ok(self.mount.key("token", id.as_str())?)
     }
 
@@ -268,7 +271,8 @@ impl TokenStore {
         }
     }
 
-    fn turn(&self, id: &TokenId) -> &tokio::sync::Mutex<()> {
+    /// Held by whoever must be alone with one token.
+    pub(crate) fn turn(&self, id: &TokenId) -> &tokio::sync::Mutex<()> {
         &self.turns[(usize::from(id.0[0]) * 16 + usize::from(id.0[1])) % TURNS]
     }
 }

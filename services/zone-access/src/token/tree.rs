@@ -8,7 +8,8 @@
 //!
 //! A work record is written without a look for children, since one may be made at this very
 //! moment; and it is deleted only when there are none, which stays true because a child can only
-//! be made while its parent's record is there.
+//! be made while its parent's record is there. The same holds for what the token kept in its
+//! cubbyhole.
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use zone_ports::{Key, KeyRange};
 use zone_types::Timestamp;
 
 use super::life::TRIES;
+use super::wrap::answer_key;
 use super::{TokenEntry, TokenId};
 use crate::expiry::{self, ExpiryKind};
 use crate::record::{V1, decode};
@@ -156,7 +158,7 @@ impl Access {
         let state = self.state()?;
         let found = self.barrier.scan(&KeyRange::prefix(WORK), ROUND).await?;
         let mut progress = false;
-        let mut childless = Vec::new();
+        let mut empty = Vec::new();
         for (key, plain) in &found {
             let parent = TokenId::from_hex(&key.as_bytes()[WORK.len()..]);
             let (Some(parent), Ok(record)) = (parent, decode::<WorkRecord>(plain)) else {
@@ -169,7 +171,7 @@ impl Access {
                 revision: plain.revision,
             };
             match self.sweep_work(&state, &work).await {
-                Ok(Swept::Childless) => childless.push(work),
+                Ok(Swept::All) => empty.push(work),
                 Ok(Swept::Some) => progress = true,
                 Ok(Swept::Nothing) => {}
                 Err(AccessError::Corrupt) => {
@@ -178,7 +180,7 @@ impl Access {
                 Err(other) => return Err(other),
             }
         }
-        for works in childless.chunks(TOGETHER) {
+        for works in empty.chunks(TOGETHER) {
             progress |= self.end_works(&state, works).await?;
         }
         Ok(progress)
@@ -193,7 +195,7 @@ impl Access {
         let Some(work) = self.work_of(id).await? else {
             return Ok(());
         };
-        if matches!(self.sweep_work(state, &work).await?, Swept::Childless) {
+        if matches!(self.sweep_work(state, &work).await?, Swept::All) {
             self.end_works(state, &[work]).await?;
         }
         Ok(())
@@ -217,7 +219,7 @@ impl Access {
     async fn sweep_work(&self, state: &Arc<OpenState>, work: &Work) -> Result<Swept, AccessError> {
         let children = self.children(state, &work.parent).await?;
         if children.is_empty() {
-            return Ok(Swept::Childless);
+            return self.sweep_cubbyhole(state, work).await;
         }
         let mut batch = Batch::new().require(work_key(&work.parent)?, Some(work.revision));
         for child in &children {
@@ -231,6 +233,30 @@ impl Access {
             .delete(state.tokens.child_key(&work.parent, child)?);
         }
         match self.change_tokens(state, batch, children).await {
+            Ok(_) => Ok(Swept::Some),
+            Err(BarrierError::Conflict) => Ok(Swept::Nothing),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// One step of a token without children. Nothing can be added to its cubbyhole any more: that
+    /// takes the token's record.
+    async fn sweep_cubbyhole(
+        &self,
+        state: &Arc<OpenState>,
+        work: &Work,
+    ) -> Result<Swept, AccessError> {
+        let kept = self
+            .left_in_cubbyhole(state, &work.parent, TOGETHER)
+            .await?;
+        if kept.is_empty() {
+            return Ok(Swept::All);
+        }
+        let mut batch = Batch::new().require(work_key(&work.parent)?, Some(work.revision));
+        for key in kept {
+            batch = batch.delete(key);
+        }
+        match self.barrier.commit(batch).await {
             Ok(_) => Ok(Swept::Some),
             Err(BarrierError::Conflict) => Ok(Swept::Nothing),
             Err(other) => Err(other.into()),
@@ -255,17 +281,17 @@ impl Access {
 }
 
 enum Swept {
-    /// There are no children left.
-    Childless,
-    /// Some children are done.
+    /// Nothing is left.
+    All,
+    /// Some of it is done.
     Some,
     /// Somebody else was faster.
     Nothing,
 }
 
 /// Adds the removal of all records of one token that is as it was read, and the work record for
-/// its children. A token with limited uses has none.
-fn ending(
+/// its children and its cubbyhole. A wrapping token has neither, but the answer that it wraps.
+pub(super) fn ending(
     state: &OpenState,
     batch: Batch,
     entry: &TokenEntry,
@@ -283,7 +309,9 @@ fn ending(
     if let Some(parent) = &entry.record.parent {
         batch = batch.delete(tokens.child_key(parent, &entry.id)?);
     }
-    if entry.record.num_uses == 0 {
+    if entry.record.is_wrapping() {
+        batch = batch.delete(answer_key(state, &entry.id)?);
+    } else {
         let work = WorkRecord { v: V1, children };
         batch = batch.put(work_key(&entry.id)?, serde_json::to_vec(&work)?);
     }

@@ -6,6 +6,7 @@
 mod authorize;
 mod coherence;
 mod common;
+mod cubbyhole;
 mod expiry;
 mod granting;
 mod mounts;
@@ -14,3 +15,4 @@ mod records;
 mod revocation;
 mod slow;
 mod tokens;
+mod wrapping;

@@ -36,11 +36,11 @@ fn keys_of(lab: &Lab, mount: &Mount) -> usize {
 }
 
 #[tokio::test]
-async fn a_zone_begins_with_sys_and_token() {
+async fn a_zone_begins_with_the_mounts_that_each_has() {
     let lab = Lab::new().await;
     let mounts = lab.access.mounts().unwrap();
     let paths: Vec<_> = mounts.iter().map(|mount| mount.path.as_str()).collect();
-    assert_eq!(paths, ["auth/token/", "sys/"]);
+    assert_eq!(paths, ["auth/token/", "cubbyhole/", "sys/"]);
     // A second bootstrap (a crash in init) makes no other ones.
     lab.access.bootstrap().await.unwrap();
     assert_eq!(lab.access.mounts().unwrap(), mounts);

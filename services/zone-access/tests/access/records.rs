@@ -1,24 +1,27 @@
-//! What is stored, held against `golden/access-1.json`, which docs/formats/access.md explains.
+//! What is stored, held against the golden files, which docs/formats/access.md explains.
 //!
-//! The file holds every record of a small zone in the clear. To make the file of a *new* version:
-//! keep the old one and its second test, and write another with
-//! `ZONEHEAD_WRITE_GOLDEN=1 cargo test -p zone-access`.
+//! Each file holds every record of a small zone in the clear; `access-1.json` is of a head before
+//! the cubbyhole. To make another: keep the old ones and the test that reads them, and write it
+//! with `ZONEHEAD_WRITE_GOLDEN=1 cargo test -p zone-access`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{ask, ask_for, child, create, create_at, records, root_at};
+use crate::wrapping::{unwrap, wrap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use zone_access::{Access, CreateToken, MountKind, Operation};
+use serde_json::value::RawValue;
+use zone_access::{Access, AccessError, CreateToken, MountKind, Operation};
 use zone_barrier::commit::Committer;
 use zone_barrier::{Barrier, Batch, InitAsk};
 use zone_ports::{Clock, Key, Store};
 use zone_testkit::{FakeClock, Lab, MemStore, PlainMemory, SeededRandom};
 use zone_types::Secret;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-1.json");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-2.json");
+const FIRST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-1.json");
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Golden {
@@ -109,7 +112,12 @@ async fn make() -> Golden {
     let released = create(&lab, &left.text, ask()).await.unwrap();
     lab.access.revoke_token(&ended.entry.id).await.unwrap();
     lab.access.revoke_orphan(&left.entry.id).await.unwrap();
+    let keep = lab.permit(Operation::Update, "cubbyhole/notes/x").await;
+    let kept = RawValue::from_string(r#"{"a":1}"#.into()).unwrap();
+    lab.access.cubbyhole_write(&keep, kept).await.unwrap();
+    let wrapped = wrap(&lab, r#"{"data":{"b":2}}"#, 1800).await;
     let named = [
+        ("wrapping", wrapped.text),
         ("root", lab.root.clone()),
         ("app", app.text),
         ("periodic", periodic.text),
@@ -134,8 +142,8 @@ async fn make() -> Golden {
     }
 }
 
-fn golden() -> Golden {
-    serde_json::from_slice(&std::fs::read(FILE).unwrap()).unwrap()
+fn golden(file: &str) -> Golden {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -145,7 +153,7 @@ async fn records_are_written_as_specified() {
         let text = serde_json::to_string_pretty(&made).unwrap();
         std::fs::write(FILE, text + "\n").unwrap();
     }
-    let golden = golden();
+    let golden = golden(FILE);
     for (key, value) in &golden.records {
         assert_eq!(made.records.get(key), Some(value), "{key}");
     }
@@ -166,9 +174,14 @@ async fn load(golden: &Golden) -> Lab {
 }
 
 #[tokio::test]
-async fn a_zone_of_version_1_is_read() {
-    let golden = golden();
-    let lab = load(&golden).await;
+async fn zones_of_old_heads_are_read() {
+    for file in [FIRST, FILE] {
+        reads_all_of(&golden(file)).await;
+    }
+}
+
+async fn reads_all_of(golden: &Golden) {
+    let lab = load(golden).await;
     let find = async |name: &str| {
         let text = &golden.tokens[name];
         lab.access
@@ -205,6 +218,11 @@ async fn a_zone_of_version_1_is_read() {
         permit.unwrap().rule(),
         Some("\"secret/data/app/*\" (app line 1)")
     );
+    if let Some(text) = golden.tokens.get("wrapping") {
+        assert_eq!(kept(&lab).await.unwrap(), Some(r#"{"a":1}"#.to_owned()));
+        let answer = unwrap(&lab, &Secret::new(text.clone())).await;
+        assert_eq!(answer.unwrap(), r#"{"data":{"b":2}}"#);
+    }
     lab.clock.advance(Duration::from_secs(3600));
     lab.settle().await;
     assert_eq!(records(&lab, "core/mount-trash/").await.len(), 0);
@@ -215,7 +233,7 @@ async fn a_zone_of_version_1_is_read() {
 /// A record of another version, or with fields that this head does not know, is not guessed at.
 #[tokio::test]
 async fn what_is_not_version_1_is_refused() {
-    let golden = golden();
+    let golden = golden(FILE);
     for (key, value) in &golden.records {
         let mut newer = value.clone();
         newer["v"] = 2.into();
@@ -233,9 +251,20 @@ async fn what_is_not_version_1_is_refused() {
     }
 }
 
+/// What root keeps in its cubbyhole.
+async fn kept(lab: &Lab) -> Result<Option<String>, AccessError> {
+    let permit = lab.permit(Operation::Read, "cubbyhole/notes/x").await;
+    let data = lab.access.cubbyhole_read(&permit).await?;
+    Ok(data.map(|data| data.get().to_owned()))
+}
+
 /// Whether anything that reads records says that one is corrupt.
 async fn reads_fail(lab: &Lab, golden: &Golden) -> bool {
-    let mut failed = false;
+    let root = lab.permit_of(&lab.root, Operation::Read, "cubbyhole/notes/x");
+    if root.await.is_err() {
+        return true;
+    }
+    let mut failed = matches!(kept(lab).await, Err(AccessError::Corrupt));
     for text in golden.tokens.values() {
         let text = Secret::new(text.clone());
         let found = lab.access.token(text.expose()).await;
@@ -251,6 +280,8 @@ async fn reads_fail(lab: &Lab, golden: &Golden) -> bool {
     {
         failed |= lab.access.token_by_accessor(accessor).await.is_err();
     }
+    let wrapping = Secret::new(golden.tokens["wrapping"].clone());
+    failed |= matches!(unwrap(lab, &wrapping).await, Err(AccessError::Corrupt));
     failed |= lab.access.sweep().await.is_err();
     lab.clock.advance(Duration::from_secs(700));
     // What cannot be read is left alone by the sweep.

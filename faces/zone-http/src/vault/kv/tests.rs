@@ -34,7 +34,9 @@ impl Bench {
             Ok(Reply::NoContent) => return "204".to_owned(),
             Ok(Reply::Data(answer)) => (200, answer),
             Ok(Reply::Gone(answer)) => (404, answer),
-            Ok(Reply::Raw { .. }) => panic!("KV has an envelope for everything"),
+            Ok(Reply::Raw { .. } | Reply::Unwrapped { .. }) => {
+                panic!("KV has an envelope for everything")
+            }
             Err(fault) => return format!("{} {:?}", fault.status, fault.errors),
         };
         let mut text = status.to_string();

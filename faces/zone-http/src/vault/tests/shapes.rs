@@ -269,18 +269,11 @@ async fn what_was_asked_for_wrapped_never_comes_in_clear() {
     let one = json!({ "secret_shares": 1, "secret_threshold": 1 });
     let refused = bench.with("PUT", "sys/init", &wrap, one).await;
     assert!(
-        refused.status == 400 && refused.text.contains("wrapping"),
+        refused.status == 400 && refused.text.contains("X-Vault-Wrap-TTL"),
         "{refused:?}"
     );
     let status = bench.send("GET", "sys/init", NONE).await.json();
     assert_eq!(status["initialized"], false, "nothing was done");
-    let bench = Bench::new().await;
-    let fields = [("x-vault-token", bench.root.as_str()), wrap[0]];
-    let refused = bench.with("POST", "auth/token/create", &fields, NONE).await;
-    assert!(
-        refused.status == 400 && !refused.text.contains("hvs."),
-        "{refused:?}"
-    );
 }
 
 #[tokio::test]
