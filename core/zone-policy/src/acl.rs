@@ -33,8 +33,9 @@ use zone_types::RequestPath;
 use crate::name::PolicyName;
 use crate::pattern::Pattern;
 use crate::permissions::{Capabilities, Permissions};
+use crate::policy::{PathRule, Place};
 use crate::segments::Segments;
-use crate::{Operation, Policy};
+use crate::{Identity, Operation, Policy};
 
 /// The rules of a set of policies, compiled.
 #[derive(Debug)]
@@ -47,6 +48,10 @@ pub struct Acl {
     prefixes: Vec<Prefix>,
     /// Patterns with `+`.
     segments: Segments,
+    /// Denials whose templates could not be filled: they come before all other rules.
+    pub(crate) barred: Vec<Rule>,
+    /// What templates could grant to somebody; of [`Acl::widest`] alone, and never judged by.
+    pub(crate) wide: Vec<Rule>,
 }
 
 #[derive(Debug)]
@@ -143,45 +148,63 @@ impl Acl {
         }
     }
 
-    /// Compiles a set of policies. Their order does not matter.
+    /// Compiles a set of policies for a caller of whom templates can tell nothing. Their order
+    /// does not matter.
     pub fn compile<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
-        let mut by_text: BTreeMap<&str, Rule> = BTreeMap::new();
-        for policy in policies {
-            for rule in &policy.rules {
-                let source = Source {
-                    policy: policy.name().clone(),
-                    line: rule.line,
-                    capabilities: rule.permissions.capabilities,
-                };
-                by_text
-                    .entry(rule.pattern.text())
-                    .and_modify(|known| {
-                        known.permissions.unite(&rule.permissions);
-                        known.sources.push(source.clone());
-                    })
-                    .or_insert_with(|| Rule {
-                        pattern: rule.pattern.clone(),
-                        permissions: rule.permissions.clone(),
-                        sources: vec![source],
-                        texts: Default::default(),
-                    });
+        Self::compile_for(policies, None)
+    }
+
+    /// Compiles a set of policies for one caller.
+    pub fn compile_for<'a>(
+        policies: impl Iterator<Item = &'a Policy>,
+        identity: Option<&Identity>,
+    ) -> Self {
+        let mut gathered = Gathered::default();
+        for (policy, rule) in policies.flat_map(with_rules) {
+            match &rule.place {
+                Place::Fixed(pattern) => gathered.add(policy, rule, pattern.clone()),
+                Place::Template(template) => match template.fill(identity) {
+                    Some(pattern) => gathered.add(policy, rule, pattern),
+                    None if rule.permissions.capabilities.has(Capabilities::DENY) => {
+                        let pattern = template.prefix();
+                        gathered.barred.push(rule_of(policy, rule, pattern));
+                    }
+                    None => {}
+                },
             }
         }
-        let mut rules: Vec<Rule> = by_text.into_values().collect();
+        gathered.indexed()
+    }
+
+    /// Compiles a set of policies as they would be for whoever gains most by them, to be held
+    /// against by [`Acl::covers`]. Denials that templates would give do not count: nobody knows
+    /// where they stand.
+    pub fn widest<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
+        let mut gathered = Gathered::default();
+        for (policy, rule) in policies.flat_map(with_rules) {
+            match &rule.place {
+                Place::Fixed(pattern) => gathered.add(policy, rule, pattern.clone()),
+                Place::Template(template) => {
+                    gathered.wide.push(rule_of(policy, rule, template.widest()));
+                }
+            }
+        }
+        gathered.indexed()
+    }
+
+    fn index(mut rules: Vec<Rule>) -> Self {
         for rule in &mut rules {
             rule.sources
                 .sort_by(|a, b| (&a.policy, a.line).cmp(&(&b.policy, b.line)));
         }
-        Self::index(rules)
-    }
-
-    fn index(rules: Vec<Rule>) -> Self {
         let mut acl = Self {
             root: false,
             rules: Vec::new(),
             exact: HashMap::new(),
             prefixes: Vec::new(),
             segments: Segments::default(),
+            barred: Vec::new(),
+            wide: Vec::new(),
         };
         for (at, rule) in rules.iter().enumerate() {
             match (rule.pattern.has_segments(), rule.pattern.is_prefix()) {
@@ -195,25 +218,25 @@ impl Acl {
                 }
             }
         }
-        acl.prefixes.sort_by(|a, b| {
-            rules[a.rule]
-                .pattern
-                .body()
-                .cmp(rules[b.rule].pattern.body())
-        });
-        for at in 1..acl.prefixes.len() {
-            let body = rules[acl.prefixes[at].rule].pattern.body();
+        acl.rules = rules;
+        acl.nest_prefixes();
+        acl
+    }
+
+    fn nest_prefixes(&mut self) {
+        let (rules, prefixes) = (&self.rules, &mut self.prefixes);
+        let body = |prefix: &Prefix| rules[prefix.rule].pattern.body();
+        prefixes.sort_by(|a, b| body(a).cmp(body(b)));
+        for at in 1..prefixes.len() {
             let mut above = Some(at - 1);
             while let Some(candidate) = above {
-                if body.starts_with(rules[acl.prefixes[candidate].rule].pattern.body()) {
+                if body(&prefixes[at]).starts_with(body(&prefixes[candidate])) {
                     break;
                 }
-                above = acl.prefixes[candidate].parent;
+                above = prefixes[candidate].parent;
             }
-            acl.prefixes[at].parent = above;
+            prefixes[at].parent = above;
         }
-        acl.rules = rules;
-        acl
     }
 
     /// Whether this is [`Acl::root`].
@@ -280,6 +303,9 @@ impl Acl {
         if self.root || self.capabilities(mount) != ["deny"] {
             return true;
         }
+        if self.bar_on(mount).is_some() {
+            return false;
+        }
         self.rules.iter().any(|rule| {
             let below = match rule.pattern.has_segments() {
                 true => rule.pattern.enters(mount),
@@ -292,6 +318,9 @@ impl Acl {
     /// The one rule that decides about `path`.
     fn rule_for(&self, path: &str, list: bool) -> Option<&Rule> {
         let bare = path.strip_suffix('/').filter(|_| list);
+        if let Some(bar) = self.bar_on(path) {
+            return Some(bar);
+        }
         let exact = self.exact.get(path).or_else(|| self.exact.get(bare?));
         if let Some(at) = exact {
             return Some(&self.rules[*at]);
@@ -312,6 +341,11 @@ impl Acl {
         best.map(|at| &self.rules[at])
     }
 
+    fn bar_on(&self, path: &str) -> Option<&Rule> {
+        let bars = |bar: &&Rule| path.starts_with(bar.pattern.body());
+        self.barred.iter().find(bars)
+    }
+
     /// The greatest prefix not above `path` begins with each prefix of `path` there is, so the
     /// longest of them is it or one of its parents.
     fn longest_prefix(&self, path: &str) -> Option<usize> {
@@ -327,6 +361,60 @@ impl Acl {
             at = prefix.parent;
         }
         None
+    }
+}
+
+/// The rules of a set of policies by the text of their patterns.
+#[derive(Default)]
+struct Gathered {
+    by_text: BTreeMap<Box<str>, Rule>,
+    barred: Vec<Rule>,
+    wide: Vec<Rule>,
+}
+
+impl Gathered {
+    fn add(&mut self, policy: &Policy, rule: &PathRule, pattern: Pattern) {
+        match self.by_text.get_mut(pattern.text()) {
+            Some(known) => {
+                known.permissions.unite(&rule.permissions);
+                known.sources.push(Source::of(policy, rule));
+            }
+            None => {
+                let rule = rule_of(policy, rule, pattern);
+                self.by_text.insert(rule.pattern.text().into(), rule);
+            }
+        }
+    }
+
+    fn indexed(self) -> Acl {
+        Acl {
+            barred: self.barred,
+            wide: self.wide,
+            ..Acl::index(self.by_text.into_values().collect())
+        }
+    }
+}
+
+fn with_rules(policy: &Policy) -> impl Iterator<Item = (&Policy, &PathRule)> {
+    policy.rules.iter().map(move |rule| (policy, rule))
+}
+
+fn rule_of(policy: &Policy, rule: &PathRule, pattern: Pattern) -> Rule {
+    Rule {
+        pattern,
+        permissions: rule.permissions.clone(),
+        sources: vec![Source::of(policy, rule)],
+        texts: Default::default(),
+    }
+}
+
+impl Source {
+    fn of(policy: &Policy, rule: &PathRule) -> Self {
+        Self {
+            policy: policy.name().clone(),
+            line: rule.line,
+            capabilities: rule.permissions.capabilities,
+        }
     }
 }
 

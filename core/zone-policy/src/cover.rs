@@ -16,24 +16,42 @@ impl Acl {
     ///
     /// For each rule of `other`: the best of our patterns that contain its pattern must give at
     /// least as much, and so must each better one of ours that meets it, unless `other` itself
-    /// has a better rule for all that this one matches.
+    /// has a better rule for all that this one matches. That excuse does not count for what
+    /// templates could give ([`Acl::widest`]): filled in, they may be the better rule.
     pub fn covers(&self, other: &Self) -> bool {
         if self.is_root() {
             return true;
         }
         // Each rule of theirs meets each of ours, and where it falls short each of theirs.
-        let (ours, theirs) = (self.rules.len(), other.rules.len());
+        let ours = self.rules.len() + self.barred.len();
+        let theirs = other.rules.len() + other.wide.len();
         let steps = theirs.saturating_mul(ours).saturating_mul(2);
         let mut left = MOST_STEPS.saturating_sub(steps);
         !other.is_root()
             && steps <= MOST_STEPS
-            && other
-                .rules
-                .iter()
-                .all(|rule| self.covers_rule(rule, other, &mut left))
+            && (other.rules.iter()).all(|rule| self.covers_rule(rule, &other.rules, &mut left))
+            && (other.wide.iter()).all(|rule| self.covers_rule(rule, &[], &mut left))
+            && !self.bars_part_of(other)
     }
 
-    fn covers_rule(&self, theirs: &Rule, other: &Self, left: &mut usize) -> bool {
+    /// Whether a denial of ours that comes before all rules meets something that `other` grants,
+    /// unless `other` has it too.
+    fn bars_part_of(&self, other: &Self) -> bool {
+        let both = |bar: &Rule| {
+            let same = |known: &Rule| known.pattern.text() == bar.pattern.text();
+            other.barred.iter().any(same)
+        };
+        let granting = |rule: &&Rule| !rule.permissions.grants_nothing();
+        self.barred.iter().filter(|bar| !both(bar)).any(|bar| {
+            let meets = |rule: &Rule| rule.pattern.meets(&bar.pattern);
+            (other.rules.iter().chain(&other.wide))
+                .filter(granting)
+                .any(meets)
+        })
+    }
+
+    /// `excuses`: the rules that may be better than `theirs`.
+    fn covers_rule(&self, theirs: &Rule, excuses: &[Rule], left: &mut usize) -> bool {
         if theirs.permissions.grants_nothing() {
             return true;
         }
@@ -48,7 +66,7 @@ impl Acl {
             mine.pattern.rank() > base.pattern.rank() && mine.pattern.meets(&theirs.pattern)
         });
         let overridden = |mine: &Rule| {
-            other.rules.iter().any(|over| {
+            excuses.iter().any(|over| {
                 over.pattern.rank() > theirs.pattern.rank() && over.pattern.contains(&mine.pattern)
             })
         };
@@ -56,7 +74,7 @@ impl Acl {
             if mine.permissions.covers(&theirs.permissions) {
                 return true;
             }
-            match left.checked_sub(other.rules.len()) {
+            match left.checked_sub(excuses.len()) {
                 Some(rest) => *left = rest,
                 None => return false,
             }

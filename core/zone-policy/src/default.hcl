@@ -12,6 +12,14 @@ path "sys/capabilities-self" {
     capabilities = ["update"]
 }
 
+# The entity behind the token
+path "identity/entity/id/{{identity.entity.id}}" {
+    capabilities = ["read"]
+}
+path "identity/entity/name/{{identity.entity.name}}" {
+    capabilities = ["read"]
+}
+
 # What a user interface asks first
 path "sys/internal/ui/resultant-acl" {
     capabilities = ["read"]

@@ -1,8 +1,8 @@
 //! Policies: what a token may do on a path (Vault's rules).
 //!
 //! ```text
-//! text ──Policy::parse──▶ Policy ─┐
-//! text ──Policy::parse──▶ Policy ─┴─Acl::compile──▶ Acl ──check(&Ask)──▶ Decision
+//! text ──Policy::parse──▶ Policy ─┐         Identity ─┐
+//! text ──Policy::parse──▶ Policy ─┴─Acl::compile_for──┴─▶ Acl ──check(&Ask)──▶ Decision
 //! ```
 //!
 //! # What must hold
@@ -14,12 +14,15 @@
 //!   skipped grants more than its author wrote.
 //! * A pattern that no canonical path can match is refused, because a `deny` that never bites
 //!   is worse than an error.
+//! * A template is filled with values that stand for themselves alone; one that cannot be filled
+//!   grants nothing, and a `deny` in it then holds for all that it might have meant
+//!   (`template.rs`).
 //! * Text from outside never panics and never recurses deeper than a fixed bound.
 //!
 //! # Deliberately absent
 //!
-//! Templates (`{{identity…}}`) are recognised and refused until identity exists; expiring rules
-//! (they would need a clock), control groups, step-up MFA, Sentinel.
+//! Expiring rules and `{{time…}}` (they would need a clock), control groups, step-up MFA,
+//! Sentinel.
 //!
 //! Source: Vault's documentation of policies; `docs/vault-differences.md` names what is stricter.
 
@@ -31,13 +34,15 @@ mod pattern;
 mod permissions;
 mod policy;
 mod segments;
+mod template;
 
 pub use acl::{Acl, Ask, Decision, Denial, Grounds, Rule};
 pub use name::{NameFault, PolicyName};
 pub use policy::{MAX_TEXT, Policy, PolicyFault};
+pub use template::{AliasFacts, GroupFacts, Identity};
 
 /// The policy `default`, which each token has unless it is made without: a token may look at,
-/// renew and revoke itself, ask what it may do, keep things in its cubbyhole and use wrapping.
+/// renew and revoke itself, read its entity, ask what it may do, keep things in its cubbyhole and use wrapping.
 pub const DEFAULT_POLICY: &str = include_str!("default.hcl");
 
 /// What a request does, as policies judge it.
@@ -82,6 +87,16 @@ pub fn fuzz_policy(data: &[u8]) {
         return;
     };
     let acl = Acl::compile(std::iter::once(&policy));
+    let identity = Identity {
+        id: text.to_owned(),
+        name: "+".to_owned(),
+        ..Identity::default()
+    };
+    let filled = Acl::compile_for(std::iter::once(&policy), Some(&identity));
+    assert!(
+        filled.covers(&filled) && Acl::root().covers(&Acl::widest(std::iter::once(&policy))),
+        "templates keep the order of rights"
+    );
     let paths = policy.patterns().flat_map(|pattern| {
         let filled = pattern.replace('+', "seg");
         [

@@ -10,7 +10,6 @@ use zone_types::RequestPath;
 /// Why a pattern was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PatternFault {
-    Template,
     InnerStar,
     PlusStar,
     Unreachable(zone_types::PathFault),
@@ -35,9 +34,6 @@ pub(crate) struct Pattern {
 impl Pattern {
     pub(crate) fn parse(text: &str) -> Result<Self, PatternFault> {
         let text = text.strip_prefix('/').unwrap_or(text);
-        if text.contains("{{") || text.contains("}}") {
-            return Err(PatternFault::Template);
-        }
         let body = text.strip_suffix('*').unwrap_or(text);
         let prefix = body.len() < text.len();
         if body.contains('*') {
@@ -238,7 +234,6 @@ mod tests {
             ("a/*/b", PatternFault::InnerStar),
             ("a/**", PatternFault::InnerStar),
             ("a/+*", PatternFault::PlusStar),
-            ("a/{{identity.entity.id}}", PatternFault::Template),
             ("a//b", PatternFault::Unreachable(PathFault::EmptySegment)),
             ("//a", PatternFault::Unreachable(PathFault::EmptySegment)),
             ("a/../b", PatternFault::Unreachable(PathFault::DotSegment)),

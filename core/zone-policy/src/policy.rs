@@ -17,6 +17,7 @@ use crate::name::PolicyName;
 use crate::parameters::Parameters;
 use crate::pattern::{Pattern, PatternFault};
 use crate::permissions::{Capabilities, Permissions};
+use crate::template::{Template, TemplateFault};
 
 /// The longest policy text, in bytes.
 pub const MAX_TEXT: usize = 256 * 1024;
@@ -69,9 +70,36 @@ pub struct Policy {
 /// What a policy says about one pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct PathRule {
-    pub(crate) pattern: Pattern,
+    pub(crate) place: Place,
     pub(crate) line: Option<u32>,
     pub(crate) permissions: Permissions,
+}
+
+/// Where a rule holds.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// For every caller at the same place.
+    Fixed(Pattern),
+    /// For each caller at a place of its own.
+    Template(Template),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, TemplateFault> {
+        match Template::is_one(text) {
+            true => Template::parse(text).map(Self::Template),
+            false => Pattern::parse(text)
+                .map(Self::Fixed)
+                .map_err(TemplateFault::Pattern),
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Fixed(pattern) => pattern.text(),
+            Self::Template(template) => template.text(),
+        }
+    }
 }
 
 impl Policy {
@@ -107,9 +135,16 @@ impl Policy {
         &self.name
     }
 
-    /// The patterns of its rules in the order of the text, without a leading `/`.
+    /// Whether some rule holds for each caller at a place of its own.
+    pub fn has_templates(&self) -> bool {
+        let templated = |rule: &PathRule| matches!(rule.place, Place::Template(_));
+        self.rules.iter().any(templated)
+    }
+
+    /// The patterns of its rules in the order of the text, without a leading `/`, templates as
+    /// they are written.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().map(|rule| rule.pattern.text())
+        self.rules.iter().map(|rule| rule.place.text())
     }
 
     /// The patterns that it denies. Taking such a rule away gives rights to whoever has them from
@@ -118,7 +153,7 @@ impl Policy {
         self.rules
             .iter()
             .filter(|rule| rule.permissions.capabilities.has(Capabilities::DENY))
-            .map(|rule| rule.pattern.text())
+            .map(|rule| rule.place.text())
     }
 }
 
@@ -204,12 +239,12 @@ fn read_stanzas(
     value: Node,
     rules: &mut Vec<PathRule>,
 ) -> Result<(), PolicyFault> {
-    let pattern = Pattern::parse(path)
-        .map_err(|fault| PolicyFault::new(line, pattern_message(fault)).at_path(path))?;
+    let place = Place::parse(path)
+        .map_err(|fault| PolicyFault::new(line, place_message(fault)).at_path(path))?;
     for stanza in one_or_list(value) {
         let permissions = read_stanza(stanza).map_err(|fault| fault.at_path(path))?;
         rules.push(PathRule {
-            pattern: pattern.clone(),
+            place: place.clone(),
             line,
             permissions,
         });
@@ -217,11 +252,22 @@ fn read_stanzas(
     Ok(())
 }
 
+fn place_message(fault: TemplateFault) -> String {
+    match fault {
+        TemplateFault::Unbalanced => "a template is '{{', a value's name, and '}}'".to_owned(),
+        TemplateFault::Unknown => {
+            "unknown template: expected identity.entity.{id,name,metadata.KEY}, \
+             identity.entity.aliases.ACCESSOR.{id,name,metadata.KEY,custom_metadata.KEY} or \
+             identity.groups.{ids.ID,names.NAME}.{id,name,metadata.KEY}"
+                .to_owned()
+        }
+        TemplateFault::List => "a list or map cannot stand in a path: name one value".to_owned(),
+        TemplateFault::Pattern(fault) => pattern_message(fault),
+    }
+}
+
 fn pattern_message(fault: PatternFault) -> String {
     match fault {
-        PatternFault::Template => {
-            "policy templates need identity, which is not there yet".to_owned()
-        }
         PatternFault::InnerStar => {
             "'*' stands for any rest and only at the end; '+' stands for one segment".to_owned()
         }

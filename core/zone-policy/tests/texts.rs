@@ -174,8 +174,12 @@ fn a_fault_about_patterns_and_shapes() {
             "line 1: path \"a/../b\": no request can match this",
         ),
         (
-            "path \"a/{{identity.entity.id}}\" {}",
-            "line 1: path \"a/{{identity.entity.id}}\": policy templates need identity, which is not there yet",
+            "path \"a/{{identity.entity.id\" {}",
+            "line 1: path \"a/{{identity.entity.id\": a template is '{{', a value's name, and '}}'",
+        ),
+        (
+            "path \"a/{{identity.entity.metadata}}\" {}",
+            "line 1: path \"a/{{identity.entity.metadata}}\": a list or map cannot stand in a path: name one value",
         ),
         (
             "path \"a\" \"b\" {}",

@@ -155,7 +155,7 @@ impl Access {
         let (Some(caller), Some(own)) = (permit.token(), permit.acl()) else {
             return Err(none);
         };
-        if !new.is_none_or(|new| own.covers(&Acl::compile(std::iter::once(new)))) {
+        if !new.is_none_or(|new| own.covers(&Acl::widest(std::iter::once(new)))) {
             return Err(AccessError::Denied(
                 "the policy grants more than you hold; that needs sudo on this path",
             ));
