@@ -54,6 +54,65 @@ impl NamespaceId {
     }
 }
 
+/// Who is behind tokens and aliases: a UUID in RFC 9562 text form, lower-case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EntityId(Box<str>);
+
+/// A text that is no UUID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a UUID")]
+pub struct EntityIdFault;
+
+impl EntityId {
+    /// A version 4 UUID from 128 random bits.
+    pub fn from_random(bits: [u8; 16]) -> Self {
+        Self(RequestId::from_random(bits).to_string().into_boxed_str())
+    }
+
+    /// Reads a UUID of any version; upper-case digits become lower-case ones.
+    pub fn parse(text: &str) -> Result<Self, EntityIdFault> {
+        let digit = |(at, byte): (usize, u8)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        };
+        let fits = text.len() == 36 && text.bytes().enumerate().all(digit);
+        fits.then(|| Self(text.to_ascii_lowercase().into_boxed_str()))
+            .ok_or(EntityIdFault)
+    }
+
+    /// The text form, as it stands in storage keys.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for EntityId {
+    type Error = EntityIdFault;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<EntityId> for String {
+    fn from(id: EntityId) -> Self {
+        id.0.into()
+    }
+}
+
+impl fmt::Display for EntityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for EntityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The id of one request, in RFC 9562 text form (version 4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId([u8; 16]);
@@ -93,6 +152,23 @@ impl fmt::Debug for RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entity_is_a_uuid_in_one_spelling() {
+        let drawn = EntityId::from_random([7; 16]);
+        assert_eq!(EntityId::parse(drawn.as_str()), Ok(drawn.clone()));
+        let upper = drawn.as_str().to_ascii_uppercase();
+        assert_eq!(EntityId::parse(&upper), Ok(drawn));
+        for text in [
+            "",
+            "x",
+            &"0".repeat(36),
+            "00000000-0000-0000-0000-00000000000g",
+            "00000000_0000-0000-0000-000000000000",
+        ] {
+            assert_eq!(EntityId::parse(text), Err(EntityIdFault), "{text}");
+        }
+    }
 
     #[test]
     fn request_id_is_a_version_4_uuid() {

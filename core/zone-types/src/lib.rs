@@ -17,7 +17,7 @@ pub mod time;
 
 pub use cidr::Cidr;
 pub use duration::parse_duration;
-pub use id::{MountId, NamespaceId, RequestId};
+pub use id::{EntityId, EntityIdFault, MountId, NamespaceId, RequestId};
 pub use path::{MountPath, PathFault, RequestPath};
 pub use secret::Secret;
 pub use time::Timestamp;

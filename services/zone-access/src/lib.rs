@@ -44,7 +44,8 @@ pub use mounts::NewMount;
 pub use permit::Permit;
 pub use policies::PolicyRecord;
 pub use token::{
-    CreateToken, Created, TokenEntry, TokenId, TokenRecord, Wrapped, WrappedAnswer, WrappedAt,
+    AliasName, CreateToken, Created, LoginGrant, TokenEntry, TokenId, TokenKind, TokenRecord,
+    Wrapped, WrappedAnswer, WrappedAt,
 };
 pub use zone_policy::Operation;
 

@@ -21,6 +21,10 @@ pub enum MountKind {
     System,
     /// `auth/token/`.
     Token,
+    /// The auth method AppRole, below `auth/`.
+    AppRole,
+    /// The auth method userpass, below `auth/`.
+    Userpass,
 }
 
 impl MountKind {
@@ -32,7 +36,14 @@ impl MountKind {
             Self::Cubbyhole => "cubbyhole",
             Self::System => "system",
             Self::Token => "token",
+            Self::AppRole => "approle",
+            Self::Userpass => "userpass",
         }
+    }
+
+    /// Whether it is an auth method: it hangs below `auth/` and makes tokens.
+    pub const fn is_auth(self) -> bool {
+        matches!(self, Self::Token | Self::AppRole | Self::Userpass)
     }
 }
 

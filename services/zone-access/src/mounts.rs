@@ -19,10 +19,12 @@ use crate::{Access, AccessError, OpenState};
 
 const PREFIX: &str = "core/mount/";
 pub(crate) const TRASH: &str = "core/mount-trash/";
-/// Mount paths that engines may not take.
+/// What auth methods hang below.
+const AUTH: &str = "auth/";
+/// Mount paths that nobody may take.
 const RESERVED: [&str; 6] = [
     "sys/",
-    "auth/",
+    "auth/token/",
     "identity/",
     "cubbyhole/",
     "audit/",
@@ -134,6 +136,11 @@ impl MountTable {
         mount.filter(|mount| mount.kind == kind)
     }
 
+    pub(crate) fn by_id(&self, id: &MountId) -> Option<Arc<Mount>> {
+        let paths = self.paths.load();
+        paths.values().find(|mount| mount.id == *id).cloned()
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Mount>> {
         self.paths.load().values().cloned().collect()
     }
@@ -164,10 +171,13 @@ impl Access {
         path: &str,
         new: NewMount,
     ) -> Result<Arc<Mount>, AccessError> {
-        let path = engine_path(path)?;
         if BUILT_IN.iter().any(|(built_in, _, _)| *built_in == kind) {
             return Err(AccessError::invalid("an engine of that kind exists once"));
         }
+        let path = match kind.is_auth() {
+            true => auth_path(path)?,
+            false => engine_path(path)?,
+        };
         let state = self.state()?;
         let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         if let Some(other) = state
@@ -190,7 +200,15 @@ impl Access {
     /// Takes the mount at `path` away. Its data is out of reach at once and removed in the
     /// background (also after a crash). Nothing there: no error, as in Vault.
     pub async fn disable(&self, _permit: &Permit, path: &str) -> Result<(), AccessError> {
-        let path = engine_path(path)?;
+        self.remove(engine_path(path)?).await
+    }
+
+    /// [`Access::disable`] for an auth method; `path` begins with `auth/`.
+    pub async fn disable_auth(&self, _permit: &Permit, path: &str) -> Result<(), AccessError> {
+        self.remove(auth_path(path)?).await
+    }
+
+    async fn remove(&self, path: MountPath) -> Result<(), AccessError> {
         let state = self.state()?;
         let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         let Some(mount) = state.mounts.paths.load().get(&path).cloned() else {
@@ -270,12 +288,35 @@ impl Access {
 
 /// A path that an engine may hang at.
 fn engine_path(text: &str) -> Result<MountPath, AccessError> {
+    let path = free_path(text)?;
+    match path.as_str().starts_with(AUTH) {
+        true => Err(reserved(&path)),
+        false => Ok(path),
+    }
+}
+
+/// A path that an auth method may hang at.
+fn auth_path(text: &str) -> Result<MountPath, AccessError> {
+    let path = free_path(text)?;
+    match path.as_str().strip_prefix(AUTH) {
+        None => Err(AccessError::invalid("auth methods hang below auth/")),
+        Some("") => Err(reserved(&path)),
+        Some(_) => Ok(path),
+    }
+}
+
+fn reserved(path: &MountPath) -> AccessError {
+    AccessError::invalid(format!("the path {path} is reserved"))
+}
+
+/// A path that nobody else may have.
+fn free_path(text: &str) -> Result<MountPath, AccessError> {
     let path = MountPath::parse(text).map_err(|fault| AccessError::invalid(fault.to_string()))?;
     if RESERVED
         .iter()
         .any(|reserved| path.as_str().starts_with(reserved))
     {
-        return Err(AccessError::invalid(format!("the path {path} is reserved")));
+        return Err(reserved(&path));
     }
     if path.as_str().contains(['*', '+', '{', '}']) {
         return Err(AccessError::invalid(

@@ -41,7 +41,11 @@ pub const OPEN: &[(MountKind, &[&str])] = &[
 ];
 
 /// Open endpoints that are written to: a secret in the body stands for the token.
-pub const OPEN_WRITES: &[(MountKind, &[&str])] = &[(MountKind::System, &["wrapping/lookup"])];
+pub const OPEN_WRITES: &[(MountKind, &[&str])] = &[
+    (MountKind::System, &["wrapping/lookup"]),
+    (MountKind::AppRole, &["login"]),
+    (MountKind::Userpass, &["login/+"]),
+];
 
 /// Endpoints that need sudo on top of their capability, as in Vault.
 pub const SUDO: &[(MountKind, &[&str])] = &[
@@ -97,6 +101,26 @@ fn matches(pattern: &str, rest: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a2_of_auth_methods_only_logins_are_open() {
+        assert!(is_open(MountKind::AppRole, "login", Operation::Update));
+        assert!(!is_open(MountKind::AppRole, "login", Operation::Read));
+        assert!(!is_open(MountKind::AppRole, "login/x", Operation::Update));
+        assert!(!is_open(MountKind::AppRole, "role/x", Operation::Update));
+        assert!(is_open(MountKind::Userpass, "login/ann", Operation::Update));
+        assert!(!is_open(
+            MountKind::Userpass,
+            "login/ann",
+            Operation::Delete
+        ));
+        assert!(!is_open(MountKind::Userpass, "login/", Operation::Update));
+        assert!(!is_open(
+            MountKind::Userpass,
+            "users/ann",
+            Operation::Update
+        ));
+    }
 
     #[test]
     fn a2_open_lists_are_exact() {

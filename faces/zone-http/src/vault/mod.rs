@@ -230,6 +230,7 @@ async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         MountKind::Pki => pki::handle(&zone.pki, call).await,
         MountKind::System => sys::handle(zone, call).await,
         MountKind::Token => token::handle(zone, call).await,
+        MountKind::AppRole | MountKind::Userpass => Err(Fault::unsupported_path()),
     }
 }
 

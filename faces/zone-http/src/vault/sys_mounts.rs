@@ -36,7 +36,7 @@ pub(super) async fn mounts(zone: &Zone, call: &Call, tail: &str) -> Result<Reply
 fn list(zone: &Zone) -> Result<Reply, Fault> {
     let mut all = Map::new();
     for mount in zone.system.access().mounts()? {
-        if mount.kind != MountKind::Token {
+        if !mount.kind.is_auth() {
             all.insert(mount.path.as_str().to_owned(), describe(&mount));
         }
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use zone_access::{CreateToken, Operation, TokenEntry};
-use zone_types::{Secret, Timestamp};
+use zone_access::{CreateToken, Operation, TokenEntry, TokenRecord};
+use zone_types::{EntityId, Secret, Timestamp};
 
 use super::exchange::{Answer, Auth, Call, Fault, Reply};
 use super::fields::{Fields, wipe};
@@ -187,7 +187,7 @@ fn lookup(call: &Call, entry: &TokenEntry, text: Option<Secret<String>>) -> Resu
         "creation_time": record.creation_time.secs(),
         "creation_ttl": record.creation_ttl,
         "display_name": record.display_name,
-        "entity_id": "",
+        "entity_id": entity_of(record),
         "expire_time": record.expire_time,
         "explicit_max_ttl": record.explicit_max_ttl,
         "id": text.as_ref().map_or("", |text| text.expose().as_str()),
@@ -209,6 +209,9 @@ fn lookup(call: &Call, entry: &TokenEntry, text: Option<Secret<String>>) -> Resu
         data["last_renewal"] = json!(at);
         data["last_renewal_time"] = at.secs().into();
     }
+    if let Some(role) = &record.role {
+        data["role"] = role.clone().into();
+    }
     if !record.bound_cidrs.is_empty() {
         data["bound_cidrs"] = json!(record.bound_cidrs);
     }
@@ -217,7 +220,17 @@ fn lookup(call: &Call, entry: &TokenEntry, text: Option<Secret<String>>) -> Resu
     reply
 }
 
-fn auth_block(entry: &TokenEntry, text: Secret<String>, now: Timestamp, is_new: bool) -> Auth {
+fn entity_of(record: &TokenRecord) -> &str {
+    record.entity.as_ref().map_or("", EntityId::as_str)
+}
+
+/// The `auth` block of a token.
+pub(super) fn auth_block(
+    entry: &TokenEntry,
+    text: Secret<String>,
+    now: Timestamp,
+    is_new: bool,
+) -> Auth {
     let record = &entry.record;
     Auth {
         id: entry.id.clone(),
@@ -230,7 +243,7 @@ fn auth_block(entry: &TokenEntry, text: Secret<String>, now: Timestamp, is_new: 
         metadata: record.meta.clone(),
         lease_duration: record.ttl(now),
         renewable: record.renewable,
-        entity_id: String::new(),
+        entity_id: entity_of(record).to_owned(),
         token_type: "service",
         orphan: record.orphan(),
         mfa_requirement: None,

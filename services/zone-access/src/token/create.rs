@@ -110,6 +110,10 @@ impl Access {
             renewable: false,
             parent: None,
             bound_cidrs: Vec::new(),
+            max_ttl: 0,
+            entity: None,
+            role: None,
+            auth_mount: None,
         };
         self.store_new_token(&self.state()?, record, None, None)
             .await
@@ -354,6 +358,10 @@ fn record_for(
         renewable: ask.renewable && spans.ttl > 0,
         parent: (!orphan).then(|| caller.id.clone()),
         bound_cidrs,
+        max_ttl: 0,
+        entity: caller.record.entity.clone(),
+        role: None,
+        auth_mount: None,
     })
 }
 
@@ -367,7 +375,7 @@ fn display_name(asked: &str) -> String {
 }
 
 /// What a client chooses freely must not make the cache and the scans heavy.
-fn check_size(record: &TokenRecord) -> Result<(), AccessError> {
+pub(super) fn check_size(record: &TokenRecord) -> Result<(), AccessError> {
     if serde_json::to_vec(record)?.len() > LARGEST {
         return Err(AccessError::invalid(
             "policies, metadata, display name and addresses of a token have at most 16 KiB",
@@ -434,8 +442,8 @@ impl Spans {
     }
 }
 
-/// The latest end that a renewal at `now` may reach. `mount_max` is the mount's longest lease
-/// time, zero for the zone's.
+/// The latest end that a renewal at `now` may reach. `mount_max` is the longest lease time of the
+/// mount that made the token, zero for the zone's.
 pub(super) fn renewed_until(
     record: &TokenRecord,
     mount_max: u64,
@@ -450,12 +458,13 @@ pub(super) fn renewed_until(
     }
     if record.period == 0 {
         let longest = or(mount_max, MAX_TTL_SECS);
+        let longest = longest.min(or(record.max_ttl, longest));
         end = end.min(record.creation_time.plus(secs(longest)));
     }
     end
 }
 
 /// The first number unless it is zero, which stands for not given.
-fn or(given: u64, otherwise: u64) -> u64 {
+pub(super) fn or(given: u64, otherwise: u64) -> u64 {
     if given > 0 { given } else { otherwise }
 }

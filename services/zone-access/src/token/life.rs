@@ -9,6 +9,7 @@ use super::create::renewed_until;
 use super::tree::Children;
 use super::{TokenEntry, TokenRecord};
 use crate::expiry::{self, ExpiryKind};
+use crate::mount::MountKind;
 use crate::permit::Permit;
 use crate::record::{MARK, decode};
 use crate::{Access, AccessError, OpenState};
@@ -36,8 +37,7 @@ impl Access {
                 return Err(AccessError::invalid("lease is not renewable"));
             }
             let mut record = current.record.clone();
-            let mount_max = self.token_mount()?.config.max_lease_ttl;
-            let end = renewed_until(&record, mount_max, increment, now);
+            let end = renewed_until(&record, mount_max(&state, &record), increment, now);
             if end <= now {
                 return Err(AccessError::invalid("past the max TTL, cannot renew"));
             }
@@ -138,4 +138,13 @@ impl Access {
             }
         }
     }
+}
+
+/// The longest lease time of the mount that made a token; zero for the zone's.
+fn mount_max(state: &OpenState, record: &TokenRecord) -> u64 {
+    let mount = match &record.auth_mount {
+        Some(id) => state.mounts.by_id(id),
+        None => state.mounts.built_in(MountKind::Token),
+    };
+    mount.map_or(0, |mount| mount.config.max_lease_ttl)
 }

@@ -11,12 +11,14 @@
 mod bound;
 mod create;
 mod life;
+mod login;
 pub(crate) mod tree;
 mod wrap;
 
 pub(crate) use bound::bound_to;
 pub use create::{CreateToken, Created};
 pub(crate) use life::TRIES;
+pub use login::{AliasName, LoginGrant};
 pub use wrap::{Wrapped, WrappedAnswer, WrappedAt};
 
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ use zone_barrier::{Barrier, BarrierError, Batch};
 use zone_policy::Acl;
 use zone_ports::store::Revision;
 use zone_ports::{Key, Random, random};
-use zone_types::{NamespaceId, Timestamp};
+use zone_types::{EntityId, MountId, NamespaceId, Timestamp};
 
 use crate::mount::Mount;
 use crate::record::{V1, decode};
@@ -127,6 +129,44 @@ pub struct TokenRecord {
     pub parent: Option<TokenId>,
     /// Addresses from which it can be used; empty for all.
     pub bound_cidrs: Vec<String>,
+    /// No renewal goes beyond this span from the creation, on top of the mount's maximum; zero for
+    /// none of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_ttl: u64,
+    /// The entity behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<EntityId>,
+    /// The role that it was made by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// The auth method that it was made by; `None` for `auth/token/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_mount: Option<MountId>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// How a token is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenKind {
+    /// A record in the store: can be renewed, revoked, counted, and have children.
+    #[default]
+    Service,
+    /// All is in the token itself; nothing is stored.
+    Batch,
+}
+
+impl TokenKind {
+    /// Vault's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Batch => "batch",
+        }
+    }
 }
 
 impl TokenRecord {

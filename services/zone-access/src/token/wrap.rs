@@ -232,6 +232,10 @@ fn record_for(
         renewable: false,
         parent: None,
         bound_cidrs: Vec::new(),
+        max_ttl: 0,
+        entity: None,
+        role: None,
+        auth_mount: None,
     })
 }
 

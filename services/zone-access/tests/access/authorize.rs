@@ -73,6 +73,8 @@ fn a2_the_golden_list_of_open_endpoints() {
         "system internal/ui/mounts/*",
         "system wrapping/lookup",
         "system wrapping/lookup",
+        "approle login",
+        "userpass login/+",
     ];
     assert_eq!(lines, golden);
 }

@@ -9,6 +9,7 @@ mod common;
 mod cubbyhole;
 mod expiry;
 mod granting;
+mod logins;
 mod mounts;
 mod policies;
 mod records;

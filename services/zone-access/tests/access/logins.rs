@@ -1,0 +1,214 @@
+//! Tokens that an auth method makes.
+
+use std::time::Duration;
+
+use zone_access::{
+    AccessError, Ask, Created, LoginGrant, MountConfig, MountKind, NewMount, Operation, Permit,
+};
+use zone_barrier::Batch;
+use zone_ports::Key;
+use zone_testkit::Lab;
+use zone_types::RequestPath;
+
+use crate::common::{lives, root_at, said, token_area};
+
+/// A permit for `auth/approle/login`, as a stranger has it.
+async fn at_login(lab: &Lab) -> Permit {
+    let path = RequestPath::from_text("auth/approle/login").unwrap();
+    let ask = Ask {
+        token: None,
+        path: &path,
+        operation: Operation::Update,
+        data: None,
+        remote: None,
+        wrap_ttl: None,
+    };
+    lab.access.authorize(ask).await.unwrap()
+}
+
+async fn lab_with(config: MountConfig) -> Lab {
+    let lab = Lab::new().await;
+    let permit = root_at(&lab, "sys/auth/approle").await;
+    let new = NewMount {
+        config,
+        ..NewMount::default()
+    };
+    let enabled = lab
+        .access
+        .enable(&permit, MountKind::AppRole, "auth/approle", new);
+    enabled.await.unwrap();
+    lab
+}
+
+async fn lab() -> Lab {
+    lab_with(MountConfig::default()).await
+}
+
+async fn log_in(lab: &Lab, grant: &LoginGrant) -> Result<Created, AccessError> {
+    let permit = at_login(lab).await;
+    let made = lab.access.log_in(&permit, grant, Batch::new()).await?;
+    Ok(made.expect("no condition fails"))
+}
+
+#[tokio::test]
+async fn a_login_makes_an_orphan_that_remembers_where_it_came_from() {
+    let lab = lab().await;
+    let grant = LoginGrant {
+        policies: vec![" App ".into(), "app".into()],
+        display_name: "approle".into(),
+        role: Some("web".into()),
+        bound_cidrs: vec!["10.0.0.0/8".parse().unwrap()],
+        ..LoginGrant::default()
+    };
+    let made = log_in(&lab, &grant).await.unwrap();
+    assert!(lives(&lab, &made).await);
+    let record = &made.entry.record;
+    assert_eq!(record.policies, ["app", "default"]);
+    assert!(record.orphan() && record.renewable);
+    assert_eq!(record.path, "auth/approle/login");
+    assert_eq!(record.role.as_deref(), Some("web"));
+    assert_eq!(record.bound_cidrs, ["10.0.0.0/8"]);
+    let mount = lab.access.mount_of("auth/approle/login").unwrap().unwrap();
+    assert_eq!(record.auth_mount.as_ref(), Some(&mount.id));
+    let again = lab.reopen().await;
+    let found = again.access.token(made.text.expose()).await.unwrap();
+    assert_eq!(&found.unwrap().record, record, "as it was stored");
+}
+
+#[tokio::test]
+async fn cve_2025_5999_no_spelling_of_root_comes_of_a_login() {
+    let lab = lab().await;
+    for name in ["root", "ROOT", " Root", "root\t"] {
+        let grant = LoginGrant {
+            policies: vec![name.into()],
+            ..LoginGrant::default()
+        };
+        let refused = said(log_in(&lab, &grant).await);
+        assert!(refused.contains("root"), "{name:?}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn logins_are_for_auth_methods_alone() {
+    let lab = lab().await;
+    let grant = LoginGrant::default();
+    for path in ["auth/token/create", "sys/policies/acl/x"] {
+        let permit = root_at(&lab, path).await;
+        let made = lab.access.log_in(&permit, &grant, Batch::new()).await;
+        assert!(matches!(made, Err(AccessError::Denied(_))), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn s1_a_login_and_what_it_uses_up_are_one_group() {
+    let lab = lab().await;
+    let key = Key::new("test/uses").unwrap();
+    let first = lab.barrier.commit(Batch::new().put(key.clone(), "1")).await;
+    let first = first.unwrap();
+    let using = || {
+        Batch::new()
+            .require(key.clone(), Some(first))
+            .put(key.clone(), "0")
+    };
+    let permit = at_login(&lab).await;
+    let grant = LoginGrant::default();
+    let before = lab.store.applies();
+    let made = lab.access.log_in(&permit, &grant, using()).await.unwrap();
+    assert_eq!(lab.store.applies(), before + 1);
+    assert!(lives(&lab, &made.unwrap()).await);
+    let tokens = token_records(&lab).await;
+    let lost = lab.access.log_in(&permit, &grant, using()).await.unwrap();
+    assert!(lost.is_none(), "the use was gone");
+    assert_eq!(token_records(&lab).await, tokens, "nothing was made");
+}
+
+async fn token_records(lab: &Lab) -> usize {
+    let area = token_area(lab);
+    crate::common::records(lab, &area).await.len()
+}
+
+#[tokio::test]
+async fn the_mount_and_the_role_bound_every_span() {
+    let lab = lab_with(MountConfig {
+        default_lease_ttl: 100,
+        max_lease_ttl: 1000,
+        ..MountConfig::default()
+    })
+    .await;
+    for (ttl, max_ttl, explicit_max_ttl, period, lives_for) in [
+        (0, 0, 0, 0, 100),
+        (50, 0, 0, 0, 50),
+        (5000, 0, 0, 0, 1000),
+        (5000, 300, 0, 0, 300),
+        (5000, 5000, 0, 0, 1000),
+        (5000, 0, 200, 0, 200),
+        (5000, 0, 0, 7000, 7000),
+        (5000, 0, 200, 7000, 200),
+    ] {
+        let grant = LoginGrant {
+            ttl,
+            max_ttl,
+            explicit_max_ttl,
+            period,
+            ..LoginGrant::default()
+        };
+        let made = log_in(&lab, &grant).await.unwrap();
+        assert_eq!(made.entry.record.creation_ttl, lives_for, "{grant:?}");
+        assert_eq!(made.entry.record.ttl(lab.access.now().unwrap()), lives_for);
+    }
+}
+
+#[tokio::test]
+async fn renewals_keep_to_the_maximum_of_the_role_and_of_the_method() {
+    let lab = lab_with(MountConfig {
+        max_lease_ttl: 1000,
+        ..MountConfig::default()
+    })
+    .await;
+    for (max_ttl, longest) in [(0, 1000), (300, 300), (4000, 1000)] {
+        let grant = LoginGrant {
+            ttl: 100,
+            max_ttl,
+            ..LoginGrant::default()
+        };
+        let made = log_in(&lab, &grant).await.unwrap();
+        lab.clock.advance(Duration::from_secs(50));
+        let permit = root_at(&lab, "auth/token/renew").await;
+        let renewed = lab.access.renew_token(&permit, &made.entry, 5000).await;
+        let left = renewed.unwrap().record.ttl(lab.access.now().unwrap());
+        assert_eq!(left, longest - 50, "max_ttl {max_ttl}");
+    }
+}
+
+#[tokio::test]
+async fn auth_methods_hang_below_auth_and_nothing_else_does() {
+    let lab = lab().await;
+    let permit = root_at(&lab, "sys/mounts/x").await;
+    for (kind, path) in [
+        (MountKind::Kv, "auth/kv"),
+        (MountKind::AppRole, "approle"),
+        (MountKind::AppRole, "auth"),
+        (MountKind::AppRole, "auth/token"),
+        (MountKind::AppRole, "auth/token/below"),
+        (MountKind::Userpass, "auth/approle/below"),
+        (MountKind::Token, "auth/other"),
+    ] {
+        let enabled = lab.access.enable(&permit, kind, path, NewMount::default());
+        assert!(
+            matches!(enabled.await, Err(AccessError::Invalid(_))),
+            "{path}"
+        );
+    }
+    // Whoever may unmount engines does not thereby end logins, nor the other way round.
+    lab.mount(MountKind::Kv, "kv").await;
+    for path in ["auth/token", "auth", "kv"] {
+        let disabled = lab.access.disable_auth(&permit, path).await;
+        assert!(disabled.is_err(), "{path}");
+    }
+    assert!(lab.access.disable(&permit, "auth/approle").await.is_err());
+    lab.access
+        .disable_auth(&permit, "auth/approle")
+        .await
+        .unwrap();
+    assert!(lab.access.mount_of("auth/approle/login").unwrap().is_none());
+}
