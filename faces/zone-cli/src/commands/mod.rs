@@ -12,6 +12,7 @@ mod print;
 mod secrets;
 mod status;
 mod token;
+mod unwrap;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -56,6 +57,7 @@ const LEAVES: &[Leaf] = leaves! {
     "list": generic::list;
     "delete": generic::delete;
     "patch": generic::patch;
+    "unwrap": unwrap;
     "kv get": kv::get;
     "kv put": kv::put;
     "kv patch": kv::patch;

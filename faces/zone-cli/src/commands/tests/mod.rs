@@ -7,6 +7,7 @@ mod kv;
 mod offline;
 mod system;
 mod usage;
+mod wrapping;
 
 use expect_test::Expect;
 
