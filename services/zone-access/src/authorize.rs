@@ -30,6 +30,17 @@ pub struct Ask<'a> {
     pub wrap_ttl: Option<Duration>,
 }
 
+/// Who asked what a path is good for. No permit: it opens nothing.
+#[derive(Debug)]
+pub struct Helped {
+    /// The mount that serves the path.
+    pub mount: Arc<Mount>,
+    /// The path below it.
+    pub rest: String,
+    /// Who asked.
+    pub token: Arc<TokenEntry>,
+}
+
 /// Why nothing was permitted.
 #[derive(Debug)]
 pub struct Refusal {
@@ -123,6 +134,43 @@ impl Access {
                 token: Some(entry),
                 ..refusal
             }),
+        }
+    }
+
+    /// Judges a request for help. Whoever may do anything below a mount may know what its engine
+    /// offers; others do not even learn that there is one.
+    pub async fn authorize_help(&self, ask: Ask<'_>) -> Result<Helped, Refusal> {
+        let state = self.state()?;
+        let path = ask.path.as_str();
+        let mount = state.mounts.resolve(path);
+        let mount = mount.or_else(|| state.mounts.resolve(&format!("{path}/")));
+        let entry = self.caller(&state, &ask).await?;
+        let acl = self.acl_of(&state, &entry).await?;
+        let refused = |kind, reason, entry| {
+            Err(Refusal {
+                token: Some(entry),
+                ..Refusal::new(kind, reason)
+            })
+        };
+        let Some(token) = self.use_token(&state, entry.clone()).await? else {
+            return refused(RefusalKind::NoToken, "no use of the token is left", entry);
+        };
+        let seen =
+            mount.filter(|mount| !token.record.is_wrapping() && acl.reaches(mount.path.as_str()));
+        match seen {
+            Some(mount) => Ok(Helped {
+                rest: path
+                    .get(mount.path.as_str().len()..)
+                    .unwrap_or("")
+                    .to_owned(),
+                mount,
+                token,
+            }),
+            None => refused(
+                RefusalKind::Denied,
+                "nothing is allowed below the mount",
+                token,
+            ),
         }
     }
 

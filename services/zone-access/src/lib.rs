@@ -37,7 +37,7 @@ mod record;
 mod sweep;
 pub mod token;
 
-pub use authorize::{Ask, Refusal, RefusalKind};
+pub use authorize::{Ask, Helped, Refusal, RefusalKind};
 pub use error::AccessError;
 pub use mount::{Mount, MountConfig, MountKind};
 pub use mounts::NewMount;

@@ -6,6 +6,7 @@ mod generic;
 mod kv;
 mod login;
 mod operator;
+mod path_help;
 mod pki;
 mod policy;
 mod print;
@@ -58,6 +59,7 @@ const LEAVES: &[Leaf] = leaves! {
     "delete": generic::delete;
     "patch": generic::patch;
     "unwrap": unwrap;
+    "path-help": path_help;
     "kv get": kv::get;
     "kv put": kv::put;
     "kv patch": kv::patch;

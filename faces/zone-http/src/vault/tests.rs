@@ -2,6 +2,7 @@
 
 mod audited;
 mod open;
+mod routes;
 mod shapes;
 mod sys;
 mod wrapping;

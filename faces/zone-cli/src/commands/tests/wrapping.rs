@@ -1,4 +1,4 @@
-//! `-wrap-ttl` on every command, and `unwrap`.
+//! `-wrap-ttl` on every command, `unwrap` and `path-help`.
 
 use expect_test::expect;
 
@@ -197,4 +197,57 @@ async fn the_environment_asks_for_wrapping_too() {
     let seen = script.seen();
     assert!(seen[0].contains("x-vault-wrap-ttl: 90"), "{seen:?}");
     assert!(!seen[1].contains("x-vault-wrap-ttl"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn help_for_a_path_is_its_text() {
+    let answers: Answers = &[
+        (
+            "GET /v1/secret/data/a?help=1",
+            200,
+            r#"{"help":"A secret.\n\nread\n","see_also":null,"openapi":{}}"#,
+        ),
+        ("GET /v1/kv?help=1", 403, DENIED),
+    ];
+    check(
+        answers,
+        &["path-help", "/secret/data/a"],
+        expect![[r#"
+        exit 0
+        > GET /v1/secret/data/a?help=1
+        A secret.
+
+        read
+    "#]],
+    )
+    .await;
+    check(
+        answers,
+        &["path-help", "-format=json", "secret/data/a"],
+        expect![[r#"
+            exit 0
+            > GET /v1/secret/data/a?help=1
+            {
+              "help": "A secret.\n\nread\n",
+              "openapi": {},
+              "see_also": null
+            }
+        "#]],
+    )
+    .await;
+    check(
+        answers,
+        &["path-help", "kv"],
+        expect![[r#"
+        exit 2
+        > GET /v1/kv?help=1
+        ! Error retrieving help for kv: Error making API request.
+        !
+        ! URL: GET http://SERVER/v1/kv
+        ! Code: 403. Errors:
+        !
+        ! * permission denied
+    "#]],
+    )
+    .await;
 }
