@@ -50,6 +50,11 @@ pub struct Refusal {
     pub token: Option<Arc<TokenEntry>>,
     /// Why, for the audit trail; names no value.
     pub reason: String,
+    /// The rule that decided, with its policy and line; `None` if none matched, or no policy was
+    /// asked.
+    pub rule: Option<Arc<str>>,
+    /// Whether the policies were asked, and refused.
+    pub judged: bool,
 }
 
 /// Kinds of refusals.
@@ -73,6 +78,8 @@ impl Refusal {
             kind,
             token: None,
             reason: reason.to_owned(),
+            rule: None,
+            judged: false,
         }
     }
 }
@@ -80,18 +87,11 @@ impl Refusal {
 impl From<AccessError> for Refusal {
     fn from(error: AccessError) -> Self {
         let reason = error.to_string();
-        match error {
-            AccessError::Sealed => Self {
-                kind: RefusalKind::Sealed,
-                token: None,
-                reason,
-            },
-            other => Self {
-                kind: RefusalKind::Failed(other),
-                token: None,
-                reason,
-            },
-        }
+        let kind = match error {
+            AccessError::Sealed => RefusalKind::Sealed,
+            other => RefusalKind::Failed(other),
+        };
+        Self::new(kind, &reason)
     }
 }
 
@@ -280,8 +280,13 @@ fn judge(ask: &Ask<'_>, mount: Option<Arc<Mount>>, acl: &Acl) -> Result<Allowed,
         parameters: ask.data,
         wrap_ttl: ask.wrap_ttl,
     });
+    let denied = |reason: &str| Refusal {
+        rule: decision.rule.map(|rule| rule.text()),
+        judged: true,
+        ..Refusal::new(RefusalKind::Denied, reason)
+    };
     if let Some(denial) = decision.denied_because {
-        return Err(Refusal::new(RefusalKind::Denied, &denial.to_string()));
+        return Err(denied(&denial.to_string()));
     }
     let Some(mount) = mount else {
         return Err(Refusal::new(
@@ -291,7 +296,7 @@ fn judge(ask: &Ask<'_>, mount: Option<Arc<Mount>>, acl: &Acl) -> Result<Allowed,
     };
     let rest = &ask.path.as_str()[mount.path.as_str().len()..];
     if open::needs_sudo(mount.kind, rest) && !decision.sudo {
-        return Err(Refusal::new(RefusalKind::Denied, "the endpoint needs sudo"));
+        return Err(denied("the endpoint needs sudo"));
     }
     Ok(Allowed {
         mount,

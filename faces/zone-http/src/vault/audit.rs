@@ -145,10 +145,10 @@ pub(super) async fn refusal(
     let data = known.map(|_| &asked.data.0);
     let request = request_of(inbound, &namespace, asked.word(), data, &headers);
     let auth = known.map(|token| AuthPart {
-        decision: Some(Decision {
+        decision: refusal.judged.then_some(Decision {
             allowed: false,
             policies: &[],
-            rule: None,
+            rule: refusal.rule.as_deref(),
         }),
         ..caller(inbound, token)
     });

@@ -18,6 +18,7 @@ mod pki;
 mod query;
 mod routes;
 mod sys;
+mod sys_audit;
 mod sys_mounts;
 mod sys_open;
 mod sys_policy;
