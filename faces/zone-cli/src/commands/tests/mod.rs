@@ -6,6 +6,7 @@ mod generic;
 mod kv;
 mod offline;
 mod system;
+mod trail;
 mod usage;
 mod wrapping;
 
