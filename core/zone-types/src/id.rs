@@ -47,6 +47,15 @@ short_id! {
     MountId
 }
 
+impl MountId {
+    /// From the text form of [`MountId::from_random`].
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let fits = text.len() == 16 && text.bytes().all(digit);
+        fits.then(|| Self(text.into()))
+    }
+}
+
 impl NamespaceId {
     /// The namespace that every zone begins with.
     pub fn root() -> Self {
@@ -167,6 +176,21 @@ mod tests {
             "00000000_0000-0000-0000-000000000000",
         ] {
             assert_eq!(EntityId::parse(text), Err(EntityIdFault), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mounts_id_is_read_as_it_is_written() {
+        let id = MountId::from_random([0xab; 8]);
+        assert_eq!(MountId::parse(id.as_str()), Some(id));
+        for text in [
+            "",
+            "root",
+            "ABABABABABABABAB",
+            "ababababababab/b",
+            "abababababababab0",
+        ] {
+            assert_eq!(MountId::parse(text), None, "{text}");
         }
     }
 

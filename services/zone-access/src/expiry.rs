@@ -1,13 +1,16 @@
 //! What ends when: one ordered index on disk in place of a timer for each token.
 //!
 //! Keys are `core/expiry/<seconds, 16 hex digits>/<kind>/<id>`, so the first page of a scan is
-//! what ends first, whatever the number of entries.
+//! what ends first, whatever the number of entries. Of a token the index says no more than that
+//! it may have ended; of other services' records it names the keys that go.
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use zone_ports::{Key, KeyRange};
 use zone_types::Timestamp;
 
+use crate::record::{V1, decode};
 use crate::token::{TokenId, tree};
 use crate::{Access, AccessError, OpenState};
 
@@ -20,12 +23,15 @@ const PAGE: usize = 250;
 pub(crate) enum ExpiryKind {
     /// A token.
     Token,
+    /// Records of a service above.
+    Keys,
 }
 
 impl ExpiryKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Keys => "keys",
         }
     }
 }
@@ -37,6 +43,35 @@ pub(crate) fn key(end: Timestamp, kind: ExpiryKind, id: &str) -> Result<Key, Acc
         "{PREFIX}{secs:016x}/{}/{id}",
         kind.as_str()
     ))?)
+}
+
+/// Most keys of one [`keys_entry`].
+pub const MOST_KEYS: usize = 4;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysRecord {
+    v: V1,
+    keys: Vec<String>,
+}
+
+/// The index entry that has `keys` removed once `end` has passed, for records of a service above.
+/// It belongs into the batch that writes them, and its removal into the batch that removes them:
+/// the sweep does not look at what it removes. `id` tells entries of one second apart.
+pub fn keys_entry(end: Timestamp, id: &str, keys: &[&Key]) -> Result<(Key, Vec<u8>), AccessError> {
+    debug_assert!(keys.len() <= MOST_KEYS, "a step of the sweep is one batch");
+    let text = |key: &&Key| match std::str::from_utf8(key.as_bytes()) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(AccessError::invalid("a name in the request is not UTF-8")),
+    };
+    let record = KeysRecord {
+        v: V1,
+        keys: keys.iter().map(text).collect::<Result<_, _>>()?,
+    };
+    Ok((
+        key(end, ExpiryKind::Keys, id)?,
+        serde_json::to_vec(&record)?,
+    ))
 }
 
 impl Access {
@@ -66,6 +101,11 @@ impl Access {
     ) -> Result<bool, AccessError> {
         let (mut tokens, mut leftovers) = (Vec::new(), Vec::new());
         for key in due {
+            if is_of(key, ExpiryKind::Keys) {
+                leftovers.extend(self.keys_of(key).await?);
+                leftovers.push(key.clone());
+                continue;
+            }
             let digits = key.as_bytes().rsplit(|byte| *byte == b'/').next();
             let found = match digits.and_then(TokenId::from_hex) {
                 Some(id) => self.read_token(state, &id).await,
@@ -88,4 +128,21 @@ impl Access {
         }
         self.end_all(state, &tokens, &leftovers).await
     }
+
+    async fn keys_of(&self, entry: &Key) -> Result<Vec<Key>, AccessError> {
+        let Some(plain) = self.barrier.get(entry).await? else {
+            return Ok(Vec::new());
+        };
+        let Ok(record) = decode::<KeysRecord>(&plain) else {
+            tracing::error!("an expiry entry is corrupt and does nothing");
+            return Ok(Vec::new());
+        };
+        let keys = record.keys.into_iter().take(MOST_KEYS);
+        Ok(keys.map(Key::new).collect::<Result<_, _>>()?)
+    }
+}
+
+fn is_of(key: &Key, kind: ExpiryKind) -> bool {
+    let mut segments = key.as_bytes()[PREFIX.len()..].split(|byte| *byte == b'/');
+    segments.nth(1) == Some(kind.as_str().as_bytes())
 }

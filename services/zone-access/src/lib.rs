@@ -26,7 +26,7 @@ mod authorize;
 mod change;
 mod cubbyhole;
 mod error;
-mod expiry;
+pub mod expiry;
 mod floor;
 pub mod mount;
 mod mounts;
@@ -34,22 +34,24 @@ pub mod open;
 pub mod permit;
 mod policies;
 mod record;
+mod renewal;
 mod sweep;
 pub mod token;
 
-pub use authorize::{Ask, Helped, Refusal, RefusalKind};
+pub use authorize::{Ask, Refusal, RefusalKind};
 pub use error::AccessError;
-pub use mount::{Mount, MountConfig, MountKind};
+pub use mount::{Mount, MountConfig, MountKind, TokenChoice, UserLockout};
 pub use mounts::NewMount;
 pub use permit::Permit;
-pub use policies::PolicyRecord;
+pub use policies::{PolicyRecord, login_policies};
+pub use renewal::{RenewalTerms, Renewals};
 pub use token::{
     AliasName, CreateToken, Created, LoginGrant, TokenEntry, TokenId, TokenKind, TokenRecord,
     Wrapped, WrappedAnswer, WrappedAt,
 };
 pub use zone_policy::Operation;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::RwLock;
@@ -77,6 +79,7 @@ pub struct Access {
     open: Arc<ArcSwapOption<OpenState>>,
     /// Held for reading by each change that is under way.
     changes: Arc<RwLock<()>>,
+    renewals: Arc<OnceLock<Arc<dyn Renewals>>>,
 }
 
 /// What exists only while the zone is unsealed.
@@ -100,6 +103,7 @@ impl Access {
             floor: Arc::default(),
             open: Arc::default(),
             changes: Arc::default(),
+            renewals: Arc::default(),
         }
     }
 

@@ -63,6 +63,75 @@ pub struct MountConfig {
     pub audit_non_hmac_request_keys: Vec<String>,
     /// Response keys whose values stand in the clear in the audit trail.
     pub audit_non_hmac_response_keys: Vec<String>,
+    /// Of an auth method: what logins give. [`TokenChoice::DefaultService`] if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_type: Option<TokenChoice>,
+    /// Of a method with passwords: when wrong ones lock a user; the usual if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_lockout: Option<UserLockout>,
+}
+
+/// Which type of token a method gives, and whether its roles may say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenChoice {
+    /// Service tokens where a role does not say otherwise.
+    DefaultService,
+    /// Batch tokens where a role does not say otherwise.
+    DefaultBatch,
+    /// Service tokens, whatever a role says.
+    Service,
+    /// Batch tokens, whatever a role says.
+    Batch,
+}
+
+impl TokenChoice {
+    /// Vault's word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DefaultService => "default-service",
+            Self::DefaultBatch => "default-batch",
+            Self::Service => "service",
+            Self::Batch => "batch",
+        }
+    }
+
+    /// From Vault's word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [
+            Self::DefaultService,
+            Self::DefaultBatch,
+            Self::Service,
+            Self::Batch,
+        ];
+        all.into_iter().find(|choice| choice.as_str() == word)
+    }
+}
+
+/// When wrong passwords lock a user. Spans in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserLockout {
+    /// The wrong password that locks, counted from one.
+    pub threshold: u64,
+    /// How long the lock holds.
+    pub duration: u64,
+    /// After this long without a wrong one the count begins anew.
+    pub counter_reset: u64,
+    /// Nobody is locked.
+    pub disabled: bool,
+}
+
+impl Default for UserLockout {
+    /// As in Vault: five wrong ones, a quarter of an hour.
+    fn default() -> Self {
+        Self {
+            threshold: 5,
+            duration: 900,
+            counter_reset: 900,
+            disabled: false,
+        }
+    }
 }
 
 /// One mount.

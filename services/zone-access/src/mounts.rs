@@ -1,6 +1,6 @@
 //! The mount table: one record for each mount, one compiled table in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
 
@@ -70,6 +70,8 @@ type Paths = BTreeMap<MountPath, Arc<Mount>>;
 
 pub(crate) struct MountTable {
     paths: ArcSwap<Paths>,
+    /// The same mounts.
+    ids: ArcSwap<HashMap<MountId, Arc<Mount>>>,
     /// One change at a time, so that two mounts cannot take overlapping paths.
     changing: Arc<Mutex<()>>,
 }
@@ -87,10 +89,13 @@ impl MountTable {
                 paths.insert(record.mount.path.clone(), Arc::new(record.mount));
             }
         }
-        Ok(Self {
-            paths: ArcSwap::from_pointee(paths),
+        let table = Self {
+            paths: ArcSwap::default(),
+            ids: ArcSwap::default(),
             changing: Arc::default(),
-        })
+        };
+        table.show(paths);
+        Ok(table)
     }
 
     /// The mount that serves `path`. Mounts never overlap, so the greatest mount path that is not
@@ -137,8 +142,7 @@ impl MountTable {
     }
 
     pub(crate) fn by_id(&self, id: &MountId) -> Option<Arc<Mount>> {
-        let paths = self.paths.load();
-        paths.values().find(|mount| mount.id == *id).cloned()
+        self.ids.load().get(id).cloned()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Mount>> {
@@ -148,6 +152,14 @@ impl MountTable {
     fn replace(&self, change: impl FnOnce(&mut Paths)) {
         let mut paths = Paths::clone(&self.paths.load());
         change(&mut paths);
+        self.show(paths);
+    }
+
+    fn show(&self, paths: Paths) {
+        let ids = paths
+            .values()
+            .map(|mount| (mount.id.clone(), mount.clone()));
+        self.ids.store(Arc::new(ids.collect()));
         self.paths.store(Arc::new(paths));
     }
 }
@@ -347,7 +359,10 @@ fn make(random: &dyn Random, kind: MountKind, path: MountPath, new: NewMount) ->
         id: MountId::from_random(random::bytes(random)),
         path,
         kind,
-        accessor: format!("{}_{suffix}", kind.as_str()),
+        accessor: match kind {
+            MountKind::AppRole | MountKind::Userpass => format!("auth_{}_{suffix}", kind.as_str()),
+            _ => format!("{}_{suffix}", kind.as_str()),
+        },
         uuid: RequestId::from_random(random::bytes(random)).to_string(),
         description: new.description,
         options: new.options,

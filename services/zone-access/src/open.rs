@@ -52,7 +52,7 @@ pub const SUDO: &[(MountKind, &[&str])] = &[
     (
         MountKind::System,
         &[
-            "audit", "audit/*", "rotate", "seal", "raw", "raw/*", "remount",
+            "audit", "audit/*", "auth/*", "rotate", "seal", "raw", "raw/*", "remount",
         ],
     ),
     (
@@ -138,6 +138,26 @@ mod tests {
         ] {
             assert!(!is_open(MountKind::System, rest, operation), "{rest}");
         }
+        for (kind, rest, open) in [
+            (MountKind::AppRole, "login", true),
+            (MountKind::AppRole, "login/x", false),
+            (MountKind::AppRole, "role/login", false),
+            (MountKind::Userpass, "login/ann", true),
+            (MountKind::Userpass, "login", false),
+            (MountKind::Userpass, "login/", false),
+            (MountKind::Userpass, "login/ann/x", false),
+            (MountKind::Userpass, "users/ann", false),
+            (MountKind::Token, "login", false),
+            (MountKind::Kv, "login", false),
+        ] {
+            let read = is_open(kind, rest, Operation::Read);
+            let other = [Operation::List, Operation::Delete, Operation::Patch];
+            assert!(
+                !read && !other.iter().any(|o| is_open(kind, rest, *o)),
+                "{rest}"
+            );
+            assert_eq!(is_open(kind, rest, Operation::Update), open, "{rest}");
+        }
         assert!(is_open(MountKind::Pki, "ca/pem", Operation::Read));
         assert!(is_open(MountKind::Pki, "cert/aa-bb", Operation::Read));
         assert!(!is_open(MountKind::Pki, "cert/", Operation::Read));
@@ -146,6 +166,8 @@ mod tests {
         assert!(!is_open(MountKind::Pki, "ca/pem/x", Operation::Read));
         assert!(!is_open(MountKind::Kv, "ca", Operation::Read));
         assert!(needs_sudo(MountKind::System, "audit/file"));
+        assert!(needs_sudo(MountKind::System, "auth/approle/tune"));
+        assert!(!needs_sudo(MountKind::System, "auth"));
         assert!(!needs_sudo(MountKind::System, "audit-hash/file"));
     }
 }

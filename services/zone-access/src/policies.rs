@@ -183,6 +183,34 @@ impl Access {
         Ok(())
     }
 
+    /// Refuses to let the permit's caller give the policies `names` (in their one spelling) to
+    /// others: without sudo he gives only what his own policies grant (attack 8). One that does
+    /// not exist yet may come to grant anything; `default` comes with every login anyway.
+    pub async fn refuse_to_give(
+        &self,
+        permit: &Permit,
+        names: &[String],
+    ) -> Result<(), AccessError> {
+        let names: Vec<&String> = names.iter().filter(|name| *name != "default").collect();
+        if permit.sudo || names.is_empty() {
+            return Ok(());
+        }
+        let own = permit.acl().ok_or(AccessError::Denied("no token"))?;
+        let mut policies = Vec::new();
+        for name in names {
+            let found = self.parsed_policy(&policy_name(name)?).await?;
+            policies.push(found.ok_or(AccessError::Denied(
+                "a policy that does not exist can only be given with sudo on this path",
+            ))?);
+        }
+        match own.covers(&Acl::widest(policies.iter())) {
+            true => Ok(()),
+            false => Err(AccessError::Denied(
+                "the policies grant more than you hold; that needs sudo on this path",
+            )),
+        }
+    }
+
     pub(crate) async fn write_default_policy(&self) -> Result<(), AccessError> {
         let state = self.state()?;
         self.store_policy(
@@ -315,6 +343,24 @@ pub(crate) fn assignable(text: &str) -> Result<PolicyName, AccessError> {
         )));
     }
     Ok(name)
+}
+
+/// The policies that a role or a user is to give: in their one spelling, sorted, none twice.
+/// `root` is not given by logging in (attack 8, CVE-2025-5999).
+pub fn login_policies(names: &[String]) -> Result<Vec<String>, AccessError> {
+    let mut policies = Vec::new();
+    for text in names {
+        let name = assignable(text)?;
+        if name.as_str() == "root" {
+            return Err(AccessError::invalid(
+                "the policy 'root' cannot be given by an auth method",
+            ));
+        }
+        policies.push(name.as_str().to_owned());
+    }
+    policies.sort();
+    policies.dedup();
+    Ok(policies)
 }
 
 /// A policy name in its one spelling (trimmed, lower-cased).

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zone_barrier::{BarrierError, Batch};
 use zone_ports::{Key, KeyRange};
-use zone_types::Timestamp;
+use zone_types::{MountId, Timestamp};
 
+use crate::mount::Mount;
 use crate::mounts::TRASH;
 use crate::record::{V1, decode};
 use crate::{Access, AccessError};
@@ -44,12 +45,30 @@ impl Access {
         Ok(expired? | trees? | trash?)
     }
 
+    /// The record that has every key `ns-id/mount-id/area/…` of `mount` removed in the
+    /// background, for the batch that puts them out of reach.
+    pub fn discard(&self, mount: &Mount, area: &str) -> Result<(Key, Vec<u8>), AccessError> {
+        let key = Key::new(format!("{TRASH}{}/{}/{area}", mount.namespace, mount.id))?;
+        let work = TrashRecord {
+            v: V1,
+            since: self.instant(),
+        };
+        Ok((key, serde_json::to_vec(&work)?))
+    }
+
     async fn sweep_trash(&self) -> Result<bool, AccessError> {
+        let state = self.state()?;
         let now = self.instant();
         let found = self.barrier.scan(&KeyRange::prefix(TRASH), MOUNTS).await?;
         let mut progress = false;
         for (work, plain) in found {
             let mut prefix = work.as_bytes()[TRASH.len()..].to_vec();
+            if let Some(mount) = whole_mount(&prefix)
+                && self.sweep_method(&state, &mount).await?
+            {
+                progress = true;
+                continue;
+            }
             prefix.push(b'/');
             let keys: Vec<Key> = self
                 .barrier
@@ -76,4 +95,10 @@ impl Access {
         }
         Ok(progress)
     }
+}
+
+/// The mount that a work record is about; `None` if it is about a part of one.
+fn whole_mount(place: &[u8]) -> Option<MountId> {
+    let (_, mount) = std::str::from_utf8(place).ok()?.split_once('/')?;
+    MountId::parse(mount)
 }

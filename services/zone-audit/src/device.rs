@@ -16,14 +16,13 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use zone_crypto::hmac;
 use zone_crypto::sign::{KeyAlgorithm, PrivateKey, PublicKey};
-use zone_ports::{AuditSink, AuditStream, Clock};
+use zone_ports::{AuditSink, Clock};
 use zone_types::Secret;
 
 use crate::chain::ChainHead;
 use crate::encode::Encoder;
 use crate::entry::AuditEntry;
 use crate::redact::hmac_text;
-use crate::stream::{Stream, StreamConfig};
 use crate::writer::{CHECKPOINT_AGE, Job, Writer};
 use crate::{AuditError, RevisionSource};
 
@@ -49,9 +48,6 @@ pub struct DeviceConfig {
     pub head: String,
     /// Whether accessors are written as HMACs (Vault's `hmac_accessor`, true by default).
     pub hmac_accessor: bool,
-    /// Whether answers to lists are written as the number of their keys (Vault's
-    /// `elide_list_responses`, false by default).
-    pub elide_lists: bool,
     /// When lines go to stable storage.
     pub durability: Durability,
     /// The file is rotated once it has this many bytes; `None`: never by size.
@@ -88,18 +84,8 @@ pub struct Device {
     name: String,
     counts: bool,
     encoder: Encoder,
-    way: Way,
-}
-
-/// Where a device's lines go.
-enum Way {
-    /// Into a chain of lines that is signed.
-    Chain {
-        public_key: PublicKey,
-        shared: Arc<Shared>,
-    },
-    /// To a receiver from which nothing can be read back.
-    Stream(Stream),
+    public_key: PublicKey,
+    shared: Arc<Shared>,
 }
 
 struct Shared {
@@ -157,7 +143,6 @@ impl Device {
         let encoder = Encoder {
             key: hmac::Key::new(keys.hmac.expose()),
             hmac_accessor: config.hmac_accessor,
-            elide_lists: config.elide_lists,
         };
         let (name, counts) = (config.name.clone(), config.counts);
         let light = config.durability == Durability::System;
@@ -180,33 +165,8 @@ impl Device {
             name,
             counts,
             encoder,
-            way: Way::Chain { public_key, shared },
-        }))
-    }
-
-    /// Starts the thread of a device whose lines go to `receiver`. It need not be there yet.
-    ///
-    /// # Errors
-    ///
-    /// [`AuditError::Thread`].
-    pub fn stream(
-        config: StreamConfig,
-        hmac: &Secret<[u8; 32]>,
-        receiver: Box<dyn AuditStream>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, AuditError> {
-        let encoder = Encoder {
-            key: hmac::Key::new(hmac.expose()),
-            hmac_accessor: config.hmac_accessor,
-            elide_lists: config.elide_lists,
-        };
-        let (name, counts) = (config.name.clone(), config.acknowledges);
-        let way = Way::Stream(Stream::start(config, receiver, clock)?);
-        Ok(Arc::new(Self {
-            name,
-            counts,
-            encoder,
-            way,
+            public_key,
+            shared,
         }))
     }
 
@@ -225,43 +185,24 @@ impl Device {
         hmac_text(&self.encoder.key, value.as_bytes())
     }
 
-    /// The key that verifies this device's checkpoints; `None`: its lines are not chained.
-    pub fn public_key(&self) -> Option<&PublicKey> {
-        match &self.way {
-            Way::Chain { public_key, .. } => Some(public_key),
-            Way::Stream(_) => None,
-        }
+    /// The key that verifies this device's checkpoints.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
     }
 
     /// Whether the last write failed.
     pub fn is_failing(&self) -> bool {
-        match &self.way {
-            Way::Chain { shared, .. } => shared.failing.load(Ordering::Relaxed),
-            Way::Stream(stream) => stream.is_failing(),
-        }
-    }
-
-    /// Lines that its receiver never got. Always zero for a file: there each of them failed its
-    /// request or stands in another device.
-    pub fn lost(&self) -> u64 {
-        match &self.way {
-            Way::Chain { .. } => 0,
-            Way::Stream(stream) => stream.lost(),
-        }
+        self.shared.failing.load(Ordering::Relaxed)
     }
 
     /// The last line written. Keep it in the barrier and give it back as
-    /// [`DeviceConfig::remembered`]. `None` while the device is stuck in a write, and for one
-    /// whose lines are not chained.
+    /// [`DeviceConfig::remembered`]. `None` while the device is stuck in a write.
     pub fn head(&self) -> Option<ChainHead> {
-        let Way::Chain { shared, .. } = &self.way else {
-            return None;
-        };
-        let writer = shared.writer.try_lock_for(Duration::from_millis(50))?;
+        let writer = self.shared.writer.try_lock_for(Duration::from_millis(50))?;
         let head = writer.last_line();
         drop(writer);
         // Who could not get the lock meanwhile has only queued.
-        shared.wake.notify_one();
+        self.shared.wake.notify_one();
         Some(head)
     }
 
@@ -281,10 +222,7 @@ impl Device {
         operator: bool,
         here: bool,
     ) -> Result<oneshot::Receiver<Result<(), AuditError>>, AuditError> {
-        let shared = match &self.way {
-            Way::Chain { shared, .. } => shared,
-            Way::Stream(stream) => return stream.push(line),
-        };
+        let shared = &self.shared;
         let (done, waiter) = oneshot::channel();
         let here = here && shared.light && !shared.is_slow();
         let first = {
@@ -317,15 +255,9 @@ impl Device {
 
     /// Has the thread do `order` after all that is queued.
     pub(crate) async fn order(&self, order: Order) -> Result<(), AuditError> {
-        let shared = match &self.way {
-            Way::Chain { shared, .. } => shared,
-            Way::Stream(stream) if order == Order::Close => return stream.close().await,
-            // Nothing to sign, to rotate or to open anew.
-            Way::Stream(_) => return Ok(()),
-        };
         let (done, waiter) = oneshot::channel();
         {
-            let mut queue = shared.queue.lock();
+            let mut queue = self.shared.queue.lock();
             if queue.closed {
                 return Err(AuditError::Closed {
                     device: self.name.clone(),
@@ -334,7 +266,7 @@ impl Device {
             queue.closed = order == Order::Close;
             queue.orders.push((order, done));
         }
-        shared.wake.notify_one();
+        self.shared.wake.notify_one();
         waiter.await.map_err(|_| AuditError::Closed {
             device: self.name.clone(),
         })?
@@ -349,10 +281,8 @@ impl std::fmt::Debug for Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        if let Way::Chain { shared, .. } = &self.way {
-            shared.queue.lock().closed = true;
-            shared.wake.notify_one();
-        }
+        self.shared.queue.lock().closed = true;
+        self.shared.wake.notify_one();
     }
 }
 

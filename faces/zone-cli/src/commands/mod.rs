@@ -6,18 +6,12 @@ mod generic;
 mod kv;
 mod login;
 mod operator;
-mod path_help;
 mod pki;
 mod policy;
-mod policy_suggest;
-mod policy_test;
 mod print;
 mod secrets;
 mod status;
 mod token;
-mod trail;
-mod unwrap;
-mod why;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -62,8 +56,6 @@ const LEAVES: &[Leaf] = leaves! {
     "list": generic::list;
     "delete": generic::delete;
     "patch": generic::patch;
-    "unwrap": unwrap;
-    "path-help": path_help;
     "kv get": kv::get;
     "kv put": kv::put;
     "kv patch": kv::patch;
@@ -85,8 +77,6 @@ const LEAVES: &[Leaf] = leaves! {
     "policy read": policy::read;
     "policy write": policy::write;
     "policy delete": policy::delete;
-    "policy test": policy_test;
-    "policy suggest": policy_suggest;
     "secrets list": secrets::list;
     "secrets enable": secrets::enable;
     "secrets disable": secrets::disable;
@@ -96,7 +86,6 @@ const LEAVES: &[Leaf] = leaves! {
     "audit disable": audit::disable;
     "audit verify": audit_offline::verify;
     "audit search": audit_offline::search;
-    "why": why;
     "pki verify": pki::verify;
     "pki inspect": pki::inspect;
     "operator init": operator::init;
@@ -122,10 +111,7 @@ const GROUPS: &[(&str, &str)] = &[
         "Work with what is known about a secret: versions, limits, notes",
     ),
     ("token", "Make, look at, renew and revoke tokens"),
-    (
-        "policy",
-        "Work with policies; test and suggest them offline",
-    ),
+    ("policy", "Work with policies"),
     ("secrets", "Mount, tune and remove secrets engines"),
     (
         "audit",

@@ -1,11 +1,14 @@
 //! `sys/mounts`, tuning, and what the clients' preflight asks.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
-use zone_access::{Mount, MountKind, NewMount, Operation};
+use zone_access::{Mount, MountKind, NewMount, Operation, TokenChoice};
 
 use super::exchange::{Call, Fault, Reply};
 use super::fields::Fields;
 use super::sys::writes;
+use super::sys_auth;
 use crate::Zone;
 
 pub(super) async fn mounts(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
@@ -13,6 +16,11 @@ pub(super) async fn mounts(zone: &Zone, call: &Call, tail: &str) -> Result<Reply
     let path = tail.trim_end_matches('/');
     if let Some(path) = path.strip_suffix("/tune") {
         return tune(zone, call, path).await;
+    }
+    if path.starts_with("auth/") {
+        return Err(Fault::bad_request(
+            "auth methods are enabled, read and disabled at sys/auth",
+        ));
     }
     match (operation, path) {
         (Operation::Read | Operation::List, "") => list(zone),
@@ -62,7 +70,7 @@ async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
         ..NewMount::default()
     };
     if let Some(config) = fields.object("config")? {
-        configure(&mut new, config)?;
+        configure(&mut new, config, kind)?;
     }
     let access = zone.system.access();
     access.enable(&call.permit, kind, path, new).await?;
@@ -85,10 +93,12 @@ fn engine(kind: &str, version: Option<&String>) -> Result<MountKind, Fault> {
     }
 }
 
-async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
+/// `tune` of the mount at `path`, here and at `sys/auth`.
+pub(super) async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     let mount = at(zone, path)?;
     if call.permit.operation() == Operation::Read {
         let mut shown = shown_config(&mount);
+        sys_auth::show_lockout(&mount, &mut shown);
         shown["description"] = mount.description.clone().into();
         shown["options"] = options(&mount);
         return Reply::data(&shown);
@@ -97,10 +107,10 @@ async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
         return Err(Fault::unsupported_operation());
     }
     // Judged on a copy first: below, where other changes wait, nothing can be refused.
-    change(&mut NewMount::default(), &call.data)?;
-    let data = &call.data;
+    change(&mut NewMount::default(), &call.data, mount.kind)?;
+    let (data, kind) = (&call.data, mount.kind);
     let tuned = zone.system.access().tune(&call.permit, path, |mount| {
-        let judged = change(mount, data);
+        let judged = change(mount, data, kind);
         debug_assert!(judged.is_ok(), "the copy took it");
     });
     tuned.await?;
@@ -108,9 +118,9 @@ async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
 }
 
 /// What `tune` may change.
-fn change(mount: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault> {
+fn change(mount: &mut NewMount, given: &Map<String, Value>, kind: MountKind) -> Result<(), Fault> {
     let fields = Fields(given);
-    configure(mount, given)?;
+    configure(mount, given, kind)?;
     if let Some(description) = fields.text("description")? {
         mount.description = description;
     }
@@ -119,15 +129,21 @@ fn change(mount: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault>
         .as_ref()
         .and_then(|options| options.get("version"))
     {
-        Some(version) if version != "2" => {
+        Some(version) if kind == MountKind::Kv && version != "2" => {
             Err(Fault::bad_request("a KV mount cannot go back to version 1"))
         }
         _ => Ok(()),
     }
 }
 
-fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault> {
+/// Reads what can be configured when a mount is made and later.
+pub(super) fn configure(
+    new: &mut NewMount,
+    given: &Map<String, Value>,
+    kind: MountKind,
+) -> Result<(), Fault> {
     let fields = Fields(given);
+    sys_auth::configure(&mut new.config, &fields, kind)?;
     if let Some(secs) = fields.seconds("default_lease_ttl")? {
         new.config.default_lease_ttl = secs;
     }
@@ -159,9 +175,6 @@ fn configure(new: &mut NewMount, given: &Map<String, Value>) -> Result<(), Fault
 /// a caller who may do something below it; an unknown mount gets the same 403, so that nobody can
 /// find mounts by asking.
 pub(super) async fn internal(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
-    if tail == "specs/openapi" {
-        return super::openapi::serve(zone, call);
-    }
     let Some(path) = tail.strip_prefix("ui/mounts") else {
         return Err(Fault::unsupported_path());
     };
@@ -196,14 +209,21 @@ pub(super) async fn internal(zone: &Zone, call: &Call, tail: &str) -> Result<Rep
     Reply::data(&json!({ "secret": secret, "auth": auth }))
 }
 
-fn at(zone: &Zone, path: &str) -> Result<std::sync::Arc<Mount>, Fault> {
+/// The mount at exactly `path`.
+pub(super) fn at(zone: &Zone, path: &str) -> Result<Arc<Mount>, Fault> {
     let whole = format!("{path}/");
     let found = zone
         .system
         .access()
         .mount_of(&whole)?
         .filter(|mount| mount.path.as_str() == whole);
-    found.ok_or_else(|| Fault::bad_request("No secret engine mount at that path"))
+    found.ok_or_else(|| {
+        let engine = match whole.starts_with("auth/") {
+            true => "auth method",
+            false => "secret engine",
+        };
+        Fault::bad_request(format!("No {engine} mount at that path"))
+    })
 }
 
 fn shown_config(mount: &Mount) -> Value {
@@ -223,6 +243,10 @@ fn configured(mount: &Mount) -> Value {
         "max_lease_ttl": config.max_lease_ttl,
         "force_no_cache": config.force_no_cache,
     });
+    if mount.kind.is_auth() {
+        let choice = config.token_type.unwrap_or(TokenChoice::DefaultService);
+        shown["token_type"] = choice.as_str().into();
+    }
     if !config.listing_visibility.is_empty() {
         shown["listing_visibility"] = config.listing_visibility.clone().into();
     }
@@ -251,7 +275,8 @@ fn options(mount: &Mount) -> Value {
     }
 }
 
-fn describe(mount: &Mount) -> Value {
+/// A mount, as lists show it.
+pub(super) fn describe(mount: &Mount) -> Value {
     json!({
         "accessor": mount.accessor,
         "config": configured(mount),

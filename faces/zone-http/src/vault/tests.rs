@@ -1,8 +1,8 @@
 //! The face as a whole, over a zone in memory.
 
 mod audited;
+mod auth;
 mod open;
-mod routes;
 mod shapes;
 mod sys;
 mod wrapping;

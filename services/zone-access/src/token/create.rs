@@ -223,6 +223,9 @@ pub(super) fn creation_batch(
     if let Some(parent) = &record.parent {
         batch = batch.put(tokens.child_key(parent, id)?, MARK);
     }
+    if let Some(mount) = &record.auth_mount {
+        batch = batch.put(tokens.method_key(mount, id)?, MARK);
+    }
     for entry in line {
         batch = batch.require(tokens.key(&entry.id)?, Some(entry.revision));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zone_barrier::{BarrierError, Batch};
 use zone_ports::KeyRange;
 
-use super::create::renewed_until;
+use super::create::{or, renewed_until};
 use super::tree::Children;
 use super::{TokenEntry, TokenRecord};
 use crate::expiry::{self, ExpiryKind};
@@ -37,6 +37,11 @@ impl Access {
                 return Err(AccessError::invalid("lease is not renewable"));
             }
             let mut record = current.record.clone();
+            let mut increment = increment;
+            if let Some(terms) = self.renewal_terms(&record).await? {
+                (record.max_ttl, record.period) = (terms.max_ttl, terms.period);
+                increment = or(increment, terms.ttl);
+            }
             let end = renewed_until(&record, mount_max(&state, &record), increment, now);
             if end <= now {
                 return Err(AccessError::invalid("past the max TTL, cannot renew"));
@@ -128,7 +133,7 @@ impl Access {
                 let record: TokenRecord = decode(plain)?;
                 // Past the cache, which is for tokens that are used.
                 let counts = match &record.parent {
-                    _ if record.expired(now) => false,
+                    _ if record.expired(now) || !state.method_stands(&record) => false,
                     None => true,
                     Some(parent) => self.parent_counts(&state, parent, now).await?,
                 };

@@ -12,6 +12,7 @@ mod bound;
 mod create;
 mod life;
 mod login;
+mod method;
 pub(crate) mod tree;
 mod wrap;
 
@@ -375,7 +376,7 @@ impl Access {
             return Ok(false);
         };
         for _ in 0..DEEPEST {
-            if at.record.expired(now) {
+            if at.record.expired(now) || !state.method_stands(&at.record) {
                 return Ok(false);
             }
             let Some(parent) = &at.record.parent else {

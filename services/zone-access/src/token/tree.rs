@@ -309,6 +309,9 @@ pub(super) fn ending(
     if let Some(parent) = &entry.record.parent {
         batch = batch.delete(tokens.child_key(parent, &entry.id)?);
     }
+    if let Some(mount) = &entry.record.auth_mount {
+        batch = batch.delete(tokens.method_key(mount, &entry.id)?);
+    }
     if entry.record.is_wrapping() {
         batch = batch.delete(answer_key(state, &entry.id)?);
     } else {

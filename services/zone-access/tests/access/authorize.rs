@@ -92,6 +92,7 @@ fn the_golden_list_of_endpoints_that_need_sudo() {
     let golden = [
         "system audit",
         "system audit/*",
+        "system auth/*",
         "system rotate",
         "system seal",
         "system raw",

@@ -181,6 +181,120 @@ async fn renewals_keep_to_the_maximum_of_the_role_and_of_the_method() {
 }
 
 #[tokio::test]
+async fn tokens_end_with_the_method_that_made_them() {
+    let lab = lab().await;
+    let policy = r#"path "auth/token/create" { capabilities = ["update"] }"#;
+    lab.policy("maker", policy).await;
+    let grant = LoginGrant {
+        policies: vec!["maker".into()],
+        ..LoginGrant::default()
+    };
+    let mut made = Vec::new();
+    for _ in 0..25 {
+        made.push(log_in(&lab, &grant).await.unwrap());
+    }
+    let below = crate::common::child(&lab, &made[0].text).await;
+    let stays = crate::common::child(&lab, &lab.root).await;
+    let before = lab.store.applies();
+    let permit = root_at(&lab, "sys/auth/approle").await;
+    let path = "auth/approle";
+    lab.access.disable_auth(&permit, path).await.unwrap();
+    assert_eq!(lab.store.applies(), before + 1, "one durable operation");
+    for token in made.iter().chain([&below]) {
+        assert!(!lives(&lab, token).await);
+    }
+    let list = root_at(&lab, "auth/token/accessors").await;
+    assert_eq!(lab.access.accessors(&list).await.unwrap().len(), 2);
+    // Another method of that name is another method.
+    let new = NewMount::default();
+    let again = lab.access.enable(&permit, MountKind::AppRole, path, new);
+    again.await.unwrap();
+    assert!(!lives(&lab, &made[1]).await && !lives(&lab, &below).await);
+    assert!(lives(&lab, &stays).await);
+    crate::common::only_left(&lab, &[&stays]).await;
+    let area = format!("{}method/", token_area(&lab));
+    assert_eq!(crate::common::records(&lab, &area).await.len(), 0);
+}
+
+/// Kill -9 at each write of the sweep: what is left is removed by the next head.
+#[tokio::test]
+async fn s1_a_crash_while_tokens_of_a_method_are_removed_is_made_good() {
+    for at in 1..=6 {
+        let lab = lab().await;
+        for _ in 0..25 {
+            log_in(&lab, &LoginGrant::default()).await.unwrap();
+        }
+        let permit = root_at(&lab, "sys/auth/approle").await;
+        lab.access
+            .disable_auth(&permit, "auth/approle")
+            .await
+            .unwrap();
+        lab.store.fail_at(at, zone_testkit::Fault::CrashBefore);
+        tokio::select! {
+            () = lab.settle() => {}
+            () = lab.store.died() => {}
+        }
+        let again = lab.reopen().await;
+        crate::common::only_left(&again, &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_ended_login_leaves_nothing() {
+    let lab = lab().await;
+    let made = log_in(&lab, &LoginGrant::default()).await.unwrap();
+    lab.access.revoke_token(&made.entry.id).await.unwrap();
+    crate::common::only_left(&lab, &[]).await;
+    let area = format!("{}method/", token_area(&lab));
+    assert_eq!(crate::common::records(&lab, &area).await.len(), 0);
+}
+
+#[tokio::test]
+async fn keys_of_a_service_go_when_their_time_has_passed() {
+    let lab = lab().await;
+    let key = |text: &'static str| Key::new(text).unwrap();
+    let end = lab.access.now().unwrap().plus(Duration::from_secs(60));
+    let (a, b, other) = (key("x/a"), key("x/b"), key("x/c"));
+    let (entry, value) = zone_access::expiry::keys_entry(end, "0001", &[&a, &b]).unwrap();
+    let batch = Batch::new().put(a.clone(), "1").put(b, "2").put(other, "3");
+    lab.barrier.commit(batch.put(entry, value)).await.unwrap();
+    lab.settle().await;
+    assert!(lab.barrier.get(&a).await.unwrap().is_some(), "not yet");
+    lab.clock.advance(Duration::from_secs(61));
+    lab.settle().await;
+    assert_eq!(crate::common::keys_with(&lab, &["x/"]), ["x/c"]);
+    assert_eq!(crate::common::keys_with(&lab, &["core/expiry/"]).len(), 0);
+}
+
+#[tokio::test]
+async fn a_part_of_a_mount_is_discarded_and_no_more() {
+    let lab = lab().await;
+    let mount = lab.access.mount_of("auth/approle/x").unwrap().unwrap();
+    let mut batch = Batch::new();
+    for area in ["s/1/", "s/2/", "s/11/"] {
+        for at in 0..20 {
+            let key = mount.key("s", format!("{}{at}", &area[2..])).unwrap();
+            batch = batch.put(key, "1");
+        }
+    }
+    let (work, value) = lab.access.discard(&mount, "s/1").unwrap();
+    lab.barrier.commit(batch).await.unwrap();
+    lab.barrier
+        .commit(Batch::new().put(work, value))
+        .await
+        .unwrap();
+    lab.settle().await;
+    assert_eq!(crate::common::keys_with(&lab, &["/s/"]).len(), 40 + 1);
+    lab.clock.advance(Duration::from_secs(601));
+    lab.settle().await;
+    assert_eq!(crate::common::keys_with(&lab, &["/s/"]).len(), 40);
+    assert_eq!(
+        crate::common::keys_with(&lab, &["core/mount-trash/"]).len(),
+        0
+    );
+}
+
+#[tokio::test]
 async fn auth_methods_hang_below_auth_and_nothing_else_does() {
     let lab = lab().await;
     let permit = root_at(&lab, "sys/mounts/x").await;

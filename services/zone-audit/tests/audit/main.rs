@@ -2,6 +2,5 @@
 
 mod common;
 mod kill;
-mod stream;
 mod trail;
 mod verify;

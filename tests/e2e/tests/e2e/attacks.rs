@@ -426,13 +426,9 @@ async fn attack_audit_devices_write_nowhere_but_in_their_directories() {
         std::fs::read(allowed.join("script.sh")).unwrap(),
         b"#!/bin/sh\n"
     );
-    for (kind, why) in [
-        ("syslog", "audit.receivers"),
-        ("socket", "audit.receivers"),
-        ("exec", "file"),
-    ] {
+    for kind in ["syslog", "socket", "exec"] {
         let ask = json!({ "type": kind, "options": { "address": "127.0.0.1:9" } });
-        root.put("sys/audit/other", &ask).await.refused(400, why);
+        root.put("sys/audit/other", &ask).await.refused(400, "file");
     }
     root.delete("sys/audit/file").await.refused(400, "last");
 }

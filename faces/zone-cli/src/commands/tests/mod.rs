@@ -6,9 +6,7 @@ mod generic;
 mod kv;
 mod offline;
 mod system;
-mod trail;
 mod usage;
-mod wrapping;
 
 use expect_test::Expect;
 

@@ -1,0 +1,59 @@
+//! Tokens by the auth method that made them: they end when it is taken away.
+//!
+//! They end at once, because a token counts only while the mount that made it is there. Their
+//! records, and what hangs on them, are removed by the sweep, from one entry for each token:
+//! `method/MOUNT/TOKEN`.
+
+use std::sync::Arc;
+
+use zone_ports::{Key, KeyRange};
+use zone_types::MountId;
+
+use super::tree::STEP;
+use super::{TokenEntry, TokenId, TokenRecord, TokenStore};
+use crate::{Access, AccessError, OpenState};
+
+impl TokenStore {
+    pub(super) fn method_key(&self, mount: &MountId, id: &TokenId) -> Result<Key, AccessError> {
+        let rest = format!("{mount}/{}", id.as_str());
+        Ok(self.mount.key("method", rest)?)
+    }
+}
+
+impl OpenState {
+    /// Whether the auth method that made the token is still there.
+    pub(super) fn method_stands(&self, record: &TokenRecord) -> bool {
+        let made_by = record.auth_mount.as_ref();
+        made_by.is_none_or(|id| self.mounts.by_id(id).is_some())
+    }
+}
+
+impl Access {
+    /// Removes a few tokens that were made by the removed method `mount`. `true` if there were
+    /// any.
+    pub(crate) async fn sweep_method(
+        &self,
+        state: &Arc<OpenState>,
+        mount: &MountId,
+    ) -> Result<bool, AccessError> {
+        let prefix = state.tokens.mount.key("method", format!("{mount}/"))?;
+        let range = KeyRange::prefix(prefix.as_bytes().to_vec());
+        let keys = self.barrier.scan_keys(&range, STEP).await?;
+        let mut tokens: Vec<TokenEntry> = Vec::new();
+        let mut leftovers = Vec::new();
+        for key in &keys {
+            let id = TokenId::from_hex(&key.as_bytes()[prefix.as_bytes().len()..]);
+            match id {
+                Some(id) => match self.read_token(state, &id).await? {
+                    Some(entry) => tokens.push(entry),
+                    None => leftovers.push(key.clone()),
+                },
+                None => leftovers.push(key.clone()),
+            }
+        }
+        if !keys.is_empty() {
+            self.end_all(state, &tokens, &leftovers).await?;
+        }
+        Ok(!keys.is_empty())
+    }
+}
