@@ -4,16 +4,19 @@ use std::path::Path;
 
 use crate::shell::{cargo, run};
 
-/// Writes `docs/reference/cli.md`.
+/// Packages and the tests that hold a page against the code.
+const PAGES: [(&str, &str); 2] = [
+    ("zonehead", "the_reference_page_is_current"),
+    ("zone-http", "the_openapi_document_is_current"),
+];
+
+/// Writes `docs/reference/cli.md` and `docs/reference/openapi.json`.
 pub(crate) fn write(root: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(root.join("docs/reference"))?;
-    run(cargo(root)
-        .args([
-            "test",
-            "--quiet",
-            "--package",
-            "zonehead",
-            "the_reference_page_is_current",
-        ])
-        .env("UPDATE_EXPECT", "1"))
+    for (package, test) in PAGES {
+        run(cargo(root)
+            .args(["test", "--quiet", "--package", package, test])
+            .env("UPDATE_EXPECT", "1"))?;
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! [`LockedMemory`]. Nothing here knows what a zone is.
 
 pub mod audit_file;
+pub mod audit_stream;
 pub mod clock;
 pub mod harden;
 pub mod memory;
@@ -11,6 +12,7 @@ pub mod random;
 pub mod unix_socket;
 
 pub use audit_file::FileSink;
+pub use audit_stream::{SocketAddress, SocketStream, SyslogAddress, SyslogStream};
 pub use clock::HostClock;
 pub use harden::harden_process;
 pub use memory::{LockedMemory, Protection};

@@ -3,6 +3,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use zone_access::{Access, MountKind};
@@ -10,13 +11,18 @@ use zone_age::AgeRecipients;
 use zone_audit::Broker;
 use zone_barrier::Barrier;
 use zone_barrier::commit::Committer;
-use zone_host_linux::{FileSink, HostClock, LockedMemory, OsRandom};
+use zone_host_linux::{
+    FileSink, HostClock, LockedMemory, OsRandom, SocketAddress, SocketStream, SyslogAddress,
+    SyslogStream,
+};
 use zone_http::{About, Zone};
 use zone_pki::{PkiService, ReservedNames};
-use zone_ports::{Clock, Random};
+use zone_ports::{AuditSinkError, AuditStream, Clock, Random};
 use zone_secrets::KvService;
 use zone_store_redb::RedbStore;
-use zone_system::{AuditPlaces, OpenAudit, Parts, SealListener, System};
+use zone_system::{
+    AuditPlaces, OpenAudit, OpenStream, Parts, SealListener, StreamTarget, System, Transport,
+};
 
 use crate::config::Settings;
 
@@ -101,13 +107,55 @@ fn audit_places(settings: &Settings) -> AuditPlaces {
     let open: OpenAudit = Arc::new(move |path| {
         FileSink::open(path, &allowed).map(|sink| Box::new(sink) as Box<dyn zone_ports::AuditSink>)
     });
+    let receivers = settings.audit_receivers.clone();
+    let open_stream: OpenStream = Arc::new(move |target| receiver(target, &receivers));
     AuditPlaces {
         open,
+        open_stream,
         built_in: settings.audit_directories[0].join("audit.log"),
         head: head_name(),
         durability: settings.audit_durability,
         rotate_bytes: settings.audit_rotate_bytes,
     }
+}
+
+/// The way to a receiver of audit lines. Whoever may enable devices must not thereby reach every
+/// service that this machine can, so the addresses stand in the configuration.
+fn receiver(
+    target: &StreamTarget,
+    allowed: &[String],
+) -> Result<Box<dyn AuditStream>, AuditSinkError> {
+    let address = target.address();
+    if !target.is_local_log() && !allowed.iter().any(|known| known == address) {
+        let text = "add the address to 'audit.receivers' in the configuration";
+        return Err(AuditSinkError {
+            doing: "reached",
+            source: std::io::Error::new(std::io::ErrorKind::PermissionDenied, text),
+        });
+    }
+    Ok(match target {
+        StreamTarget::Syslog { facility, tag, .. } => {
+            let place = match address.starts_with('/') {
+                true => SyslogAddress::Local(address.into()),
+                false => SyslogAddress::Host(address.to_owned()),
+            };
+            Box::new(SyslogStream::new(place, *facility, tag))
+        }
+        StreamTarget::Socket {
+            transport,
+            write_timeout_ms,
+            acknowledge,
+            ..
+        } => {
+            let place = match transport {
+                Transport::Tcp => SocketAddress::Tcp(address.to_owned()),
+                Transport::Udp => SocketAddress::Udp(address.to_owned()),
+                Transport::Unix => SocketAddress::Unix(address.into()),
+            };
+            let patience = Duration::from_millis(*write_timeout_ms);
+            Box::new(SocketStream::new(place, patience, *acknowledge))
+        }
+    })
 }
 
 /// The machine's name, for audit lines.

@@ -450,6 +450,15 @@ impl Grounds<'_> {
             .chain(self.sources().map(|source| source.policy.as_str()))
     }
 
+    /// The same with the lines of their stanzas, where the policy is HCL.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, Option<u32>)> {
+        let root = self.rule.is_none().then_some(("root", None));
+        root.into_iter().chain(
+            self.sources()
+                .map(|source| (source.policy.as_str(), source.line)),
+        )
+    }
+
     /// What `Display` prints, made once for each rule and capability.
     pub fn text(&self) -> Arc<str> {
         static ROOT: LazyLock<Arc<str>> = LazyLock::new(|| "root".into());

@@ -126,11 +126,6 @@ impl Context<'_> {
     }
 
     fn settings(&mut self) -> Result<Settings, Failure> {
-        if self.console.environment.twin("WRAP_TTL").is_some() {
-            // Going on would print in the clear what should be wrapped.
-            let text = "VAULT_WRAP_TTL is set, and answers cannot be wrapped yet: unset it";
-            return Err(Failure::usage(text));
-        }
         let address = self.flag_or("address", "ADDR");
         let address = address.as_deref().unwrap_or("https://127.0.0.1:8200");
         let address = Address::parse(address).map_err(ClientError::from)?;
@@ -139,6 +134,7 @@ impl Context<'_> {
             settings.tls = self.tls()?;
         }
         settings.namespace = self.flag_or("namespace", "NAMESPACE");
+        settings.wrap_ttl = self.flag_or("wrap-ttl", "WRAP_TTL");
         settings.headers = self.headers()?;
         settings.timeout = self.timeout()?;
         settings.retries = self.retries()?;

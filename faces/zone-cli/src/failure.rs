@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::client::ClientError;
+use crate::client::{ClientError, Reply};
 use crate::values::ValueFault;
 
 /// An exit code: 0 if all went well.
@@ -14,6 +14,8 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     /// Empty if nothing is to be said.
     pub(crate) text: String,
+    /// No failure at all: the command was carried out, and this is all there is to show.
+    pub(crate) wrapped: Option<Box<Reply>>,
 }
 
 impl Failure {
@@ -22,6 +24,7 @@ impl Failure {
         Self {
             code: 1,
             text: text.into(),
+            wrapped: None,
         }
     }
 
@@ -30,12 +33,24 @@ impl Failure {
         Self {
             code: 2,
             text: text.into(),
+            wrapped: None,
         }
     }
 
     /// `what: error`.
     pub(crate) fn of(what: impl std::fmt::Display) -> impl FnOnce(ClientError) -> Self {
-        move |error| Self::failed(format!("{what}: {error}"))
+        move |error| match error {
+            ClientError::Wrapped(reply) => Self::wrapped(reply),
+            error => Self::failed(format!("{what}: {error}")),
+        }
+    }
+
+    fn wrapped(reply: Box<Reply>) -> Self {
+        Self {
+            code: 0,
+            text: String::new(),
+            wrapped: Some(reply),
+        }
     }
 
     /// The same text with another exit code.
@@ -46,7 +61,10 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        Self::failed(error.to_string())
+        match error {
+            ClientError::Wrapped(reply) => Self::wrapped(reply),
+            error => Self::failed(error.to_string()),
+        }
     }
 }
 
@@ -59,15 +77,9 @@ impl From<ValueFault> for Failure {
 impl From<io::Error> for Failure {
     /// Output that cannot be written. Nobody is told when the reader has gone away.
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self {
-                code: 1,
-                text: String::new(),
-            },
-            _ => Self {
-                code: 1,
-                text: format!("the output cannot be written: {error}"),
-            },
-        }
+        Self::usage(match error.kind() {
+            io::ErrorKind::BrokenPipe => String::new(),
+            _ => format!("the output cannot be written: {error}"),
+        })
     }
 }

@@ -36,8 +36,9 @@ const DIFFERENCES: &str = "
 * `kv patch` keeps to `-cas` when it falls back to reading and writing.
 * Errors name the next step; a query string, which can hold values, does not stand in them.
 * On a terminal, control characters in results are shown, not obeyed.
-* Not there yet: `-wrap-ttl` (`VAULT_WRAP_TTL` is refused), `-mfa`, `-agent-address`,
-  `-output-curl-string`, `-output-policy`, commands for what the server does not have yet.
+* With `-wrap-ttl` every command whose answer comes wrapped prints the wrapping alone; what it reads on its
+  way is not wrapped.
+* Not there yet: `-mfa`, `-agent-address`, `-output-curl-string`, `-output-policy`, commands for what the server does not have yet.
 ";
 
 /// The reference page of the client commands, in Markdown.

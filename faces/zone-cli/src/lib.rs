@@ -174,6 +174,16 @@ fn unknown_command(name: &str, near: Option<&ContextValue>) -> String {
     }
 }
 
+/// Prints a wrapped answer, whatever the command would have made of it.
+fn shown(reply: &client::Reply, arguments: &ArgMatches, console: &mut Console) -> failure::Outcome {
+    let cx = Context {
+        console: &mut *console,
+        arguments,
+    };
+    let output = cx.output()?;
+    output.reply(console, reply)
+}
+
 /// Runs the command that `matches` names. Returns the exit code.
 pub async fn run(matches: &ArgMatches, console: &mut Console) -> u8 {
     let mut path = Vec::new();
@@ -194,6 +204,13 @@ pub async fn run(matches: &ArgMatches, console: &mut Console) -> u8 {
             "'{}' is no client command",
             path.join(" ")
         ))),
+    };
+    let ended = match ended {
+        Err(failure::Failure {
+            wrapped: Some(reply),
+            ..
+        }) => shown(&reply, arguments, console),
+        ended => ended,
     };
     let flushed = console.stdout.flush();
     match (ended, flushed) {

@@ -122,6 +122,12 @@ pub(crate) fn connected(command: Command) -> Command {
             "The namespace of the request. [VAULT_NAMESPACE]",
         )
         .alias("ns"),
+        flag(
+            "wrap-ttl",
+            "duration",
+            "Print a token that unwraps the answer once within this time, in place of the answer: \
+             60, 5m. [VAULT_WRAP_TTL]",
+        ),
         many(
             "header",
             "name=value",

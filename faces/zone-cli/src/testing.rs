@@ -196,6 +196,7 @@ async fn answer(
     for name in [
         "x-vault-token",
         "x-vault-namespace",
+        "x-vault-wrap-ttl",
         "content-type",
         "x-more",
     ] {

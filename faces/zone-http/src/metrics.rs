@@ -6,6 +6,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use zone_audit::DeviceStatus;
+
 /// The `Content-Type` of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -28,7 +30,7 @@ impl Metrics {
     }
 
     /// The text that a scraper reads.
-    pub fn text(&self, sealed: bool) -> String {
+    pub fn text(&self, sealed: bool, devices: &[DeviceStatus]) -> String {
         let mut out = String::new();
         let name = "zonehead_http_responses";
         describe(
@@ -44,9 +46,30 @@ impl Metrics {
         let name = "zonehead_sealed";
         describe(&mut out, name, "gauge", "1 while the zone is sealed.");
         let _ = writeln!(out, "{name} {}", u8::from(sealed));
+        audit_devices(&mut out, devices);
         out.push_str("# EOF\n");
         out
     }
+}
+
+/// Sums over all devices: their names are no labels (attack 10).
+fn audit_devices(out: &mut String, devices: &[DeviceStatus]) {
+    let name = "zonehead_audit_devices";
+    describe(
+        out,
+        name,
+        "gauge",
+        "Audit devices by whether their last write failed.",
+    );
+    for (state, failing) in [("working", false), ("failing", true)] {
+        let of_state = devices.iter().filter(|device| device.failing == failing);
+        let _ = writeln!(out, "{name}{{state=\"{state}\"}} {}", of_state.count());
+    }
+    let name = "zonehead_audit_lines_lost";
+    let help = "Lines that a syslog or socket device could not deliver.";
+    describe(out, name, "counter", help);
+    let lost: u64 = devices.iter().map(|device| device.lost).sum();
+    let _ = writeln!(out, "{name}_total {lost}");
 }
 
 fn describe(out: &mut String, name: &str, kind: &str, help: &str) {
@@ -122,15 +145,32 @@ mod tests {
         for status in [200, 204, 404, 503, 299] {
             metrics.count(status);
         }
-        let families = strict(&metrics.text(true));
+        let device = |failing, lost| DeviceStatus {
+            name: "a name".to_owned(),
+            counts: true,
+            failing,
+            lost,
+            head: None,
+        };
+        let devices = [device(true, 3), device(false, 0), device(false, 4)];
+        let families = strict(&metrics.text(true, &devices));
         let names: Vec<&str> = families.iter().map(|one| one.name.as_str()).collect();
-        assert_eq!(names, ["zonehead_http_responses", "zonehead_sealed"]);
+        let known = [
+            "zonehead_http_responses",
+            "zonehead_sealed",
+            "zonehead_audit_devices",
+            "zonehead_audit_lines_lost",
+        ];
+        assert_eq!(names, known);
+        let counts = |family: usize| families[family].samples.iter().map(|one| one.1);
+        assert_eq!(counts(2).collect::<Vec<_>>(), [2.0, 1.0]);
+        assert_eq!(counts(3).collect::<Vec<_>>(), [7.0]);
         let series = |class: u8| format!("zonehead_http_responses_total{{class=\"{class}xx\"}}");
         let counts = [(1, 0.0), (2, 3.0), (3, 0.0), (4, 1.0), (5, 1.0)];
         let expected = counts.map(|(class, count)| (series(class), count));
         assert_eq!(families[0].samples, expected);
         assert_eq!(families[1].samples, [("zonehead_sealed".to_owned(), 1.0)]);
-        assert!(metrics.text(false).contains("zonehead_sealed 0\n"));
+        assert!(metrics.text(false, &[]).contains("zonehead_sealed 0\n"));
     }
 
     #[test]
@@ -141,11 +181,11 @@ mod tests {
             let samples = families.into_iter().flat_map(|family| family.samples);
             samples.map(|(series, _)| series).collect::<Vec<_>>()
         };
-        let before = series(&metrics.text(false));
+        let before = series(&metrics.text(false, &[]));
         for status in 0..=u16::MAX {
             metrics.count(status);
         }
-        assert_eq!(series(&metrics.text(false)), before);
-        assert_eq!(before.len(), 6);
+        assert_eq!(series(&metrics.text(false, &[])), before);
+        assert_eq!(before.len(), 9);
     }
 }

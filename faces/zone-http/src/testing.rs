@@ -21,7 +21,7 @@ use zone_pki::{PkiService, ReservedNames};
 use zone_ports::audit::{AuditRoom, AuditTail};
 use zone_ports::{AuditSink, AuditSinkError, Random};
 use zone_secrets::KvService;
-use zone_system::{AuditPlaces, OpenAudit, Parts, System};
+use zone_system::{AuditPlaces, OpenAudit, OpenStream, Parts, System};
 use zone_testkit::{FakeClock, MemStore, PlainMemory, SeededRandom};
 
 use crate::app::Peer;
@@ -354,8 +354,15 @@ pub(crate) fn peer() -> Peer {
 fn places(trail: &Trail) -> AuditPlaces {
     let trail = trail.clone();
     let open: OpenAudit = Arc::new(move |_| Ok(Box::new(trail.clone()) as Box<dyn AuditSink>));
+    let open_stream: OpenStream = Arc::new(|_| {
+        Err(AuditSinkError {
+            doing: "reached",
+            source: std::io::Error::other("it is not among the allowed receivers"),
+        })
+    });
     AuditPlaces {
         open,
+        open_stream,
         built_in: "/audit.log".into(),
         head: "head-1".into(),
         durability: Durability::System,

@@ -55,11 +55,46 @@ pub struct AuditTail {
 
 /// An audit destination failed.
 #[derive(Debug, thiserror::Error)]
-#[error("the audit file cannot be {doing}")]
+#[error("the audit destination cannot be {doing}")]
 pub struct AuditSinkError {
     /// What was tried: `written`, `opened`, …
     pub doing: &'static str,
     /// Why it failed.
     #[source]
     pub source: std::io::Error,
+}
+
+/// A receiver of audit lines from which nothing can be read back: syslog, a socket. Every method
+/// blocks, for a bounded time; each receiver is called from one thread of its own.
+pub trait AuditStream: Debug + Send {
+    /// Connects if there is no connection, then hands over `lines` in their order. Without lines
+    /// it only connects.
+    ///
+    /// # Errors
+    ///
+    /// [`Undelivered`] tells how many were taken. The connection is given up: the next call makes
+    /// a new one.
+    fn deliver(&mut self, lines: &[StreamLine<'_>]) -> Result<(), Undelivered>;
+}
+
+/// One line on its way to an [`AuditStream`].
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLine<'a> {
+    /// Its number, which an acknowledging receiver answers.
+    pub seq: u64,
+    /// The line without its newline.
+    pub text: &'a [u8],
+}
+
+/// Not all lines were taken.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit receiver did not take every line")]
+pub struct Undelivered {
+    /// So many were, from the first on. Of the next one nothing may be assumed.
+    pub taken: usize,
+    /// Whether the next line can never be taken (it is too long), while others can.
+    pub hopeless: bool,
+    /// Why.
+    #[source]
+    pub error: AuditSinkError,
 }

@@ -10,7 +10,7 @@ pub mod random;
 pub mod recipients;
 pub mod store;
 
-pub use audit::{AuditRoom, AuditSink, AuditSinkError, AuditTail};
+pub use audit::{AuditRoom, AuditSink, AuditSinkError, AuditStream, AuditTail};
 pub use clock::Clock;
 pub use memory::{LockedBytes, MemoryError, SecretMemory};
 pub use random::Random;

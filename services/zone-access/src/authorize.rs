@@ -30,6 +30,17 @@ pub struct Ask<'a> {
     pub wrap_ttl: Option<Duration>,
 }
 
+/// Who asked what a path is good for. No permit: it opens nothing.
+#[derive(Debug)]
+pub struct Helped {
+    /// The mount that serves the path.
+    pub mount: Arc<Mount>,
+    /// The path below it.
+    pub rest: String,
+    /// Who asked.
+    pub token: Arc<TokenEntry>,
+}
+
 /// Why nothing was permitted.
 #[derive(Debug)]
 pub struct Refusal {
@@ -39,6 +50,11 @@ pub struct Refusal {
     pub token: Option<Arc<TokenEntry>>,
     /// Why, for the audit trail; names no value.
     pub reason: String,
+    /// The rule that decided, with its policy and line; `None` if none matched, or no policy was
+    /// asked.
+    pub rule: Option<Arc<str>>,
+    /// Whether the policies were asked, and refused.
+    pub judged: bool,
 }
 
 /// Kinds of refusals.
@@ -62,6 +78,8 @@ impl Refusal {
             kind,
             token: None,
             reason: reason.to_owned(),
+            rule: None,
+            judged: false,
         }
     }
 }
@@ -69,18 +87,11 @@ impl Refusal {
 impl From<AccessError> for Refusal {
     fn from(error: AccessError) -> Self {
         let reason = error.to_string();
-        match error {
-            AccessError::Sealed => Self {
-                kind: RefusalKind::Sealed,
-                token: None,
-                reason,
-            },
-            other => Self {
-                kind: RefusalKind::Failed(other),
-                token: None,
-                reason,
-            },
-        }
+        let kind = match error {
+            AccessError::Sealed => RefusalKind::Sealed,
+            other => RefusalKind::Failed(other),
+        };
+        Self::new(kind, &reason)
     }
 }
 
@@ -123,6 +134,43 @@ impl Access {
                 token: Some(entry),
                 ..refusal
             }),
+        }
+    }
+
+    /// Judges a request for help. Whoever may do anything below a mount may know what its engine
+    /// offers; others do not even learn that there is one.
+    pub async fn authorize_help(&self, ask: Ask<'_>) -> Result<Helped, Refusal> {
+        let state = self.state()?;
+        let path = ask.path.as_str();
+        let mount = state.mounts.resolve(path);
+        let mount = mount.or_else(|| state.mounts.resolve(&format!("{path}/")));
+        let entry = self.caller(&state, &ask).await?;
+        let acl = self.acl_of(&state, &entry).await?;
+        let refused = |kind, reason, entry| {
+            Err(Refusal {
+                token: Some(entry),
+                ..Refusal::new(kind, reason)
+            })
+        };
+        let Some(token) = self.use_token(&state, entry.clone()).await? else {
+            return refused(RefusalKind::NoToken, "no use of the token is left", entry);
+        };
+        let seen =
+            mount.filter(|mount| !token.record.is_wrapping() && acl.reaches(mount.path.as_str()));
+        match seen {
+            Some(mount) => Ok(Helped {
+                rest: path
+                    .get(mount.path.as_str().len()..)
+                    .unwrap_or("")
+                    .to_owned(),
+                mount,
+                token,
+            }),
+            None => refused(
+                RefusalKind::Denied,
+                "nothing is allowed below the mount",
+                token,
+            ),
         }
     }
 
@@ -232,8 +280,13 @@ fn judge(ask: &Ask<'_>, mount: Option<Arc<Mount>>, acl: &Acl) -> Result<Allowed,
         parameters: ask.data,
         wrap_ttl: ask.wrap_ttl,
     });
+    let denied = |reason: &str| Refusal {
+        rule: decision.rule.map(|rule| rule.text()),
+        judged: true,
+        ..Refusal::new(RefusalKind::Denied, reason)
+    };
     if let Some(denial) = decision.denied_because {
-        return Err(Refusal::new(RefusalKind::Denied, &denial.to_string()));
+        return Err(denied(&denial.to_string()));
     }
     let Some(mount) = mount else {
         return Err(Refusal::new(
@@ -243,7 +296,7 @@ fn judge(ask: &Ask<'_>, mount: Option<Arc<Mount>>, acl: &Acl) -> Result<Allowed,
     };
     let rest = &ask.path.as_str()[mount.path.as_str().len()..];
     if open::needs_sudo(mount.kind, rest) && !decision.sudo {
-        return Err(Refusal::new(RefusalKind::Denied, "the endpoint needs sudo"));
+        return Err(denied("the endpoint needs sudo"));
     }
     Ok(Allowed {
         mount,

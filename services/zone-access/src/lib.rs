@@ -38,7 +38,7 @@ mod renewal;
 mod sweep;
 pub mod token;
 
-pub use authorize::{Ask, Refusal, RefusalKind};
+pub use authorize::{Ask, Helped, Refusal, RefusalKind};
 pub use error::AccessError;
 pub use mount::{Mount, MountConfig, MountKind, TokenChoice, UserLockout};
 pub use mounts::NewMount;

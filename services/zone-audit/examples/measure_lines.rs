@@ -87,6 +87,7 @@ async fn device(
         zone: "zone".to_owned(),
         head: "head".to_owned(),
         hmac_accessor: true,
+        elide_lists: false,
         durability: Durability::System,
         rotate_bytes: None,
         remembered: None,

@@ -38,7 +38,9 @@ pub struct DeviceStatus {
     pub counts: bool,
     /// Whether its last write failed.
     pub failing: bool,
-    /// Its last line; `None` while it is stuck in a write.
+    /// Lines that it lost.
+    pub lost: u64,
+    /// Its last line; `None` while it is stuck in a write, and without a chain.
     pub head: Option<ChainHead>,
 }
 
@@ -94,22 +96,27 @@ impl Broker {
 
     async fn write(&self, entry: &AuditEntry<'_>) -> Result<(), AuditError> {
         let devices = self.devices();
-        // With one device nobody waits for another, so a caller may do the write itself.
-        let here = devices.len() == 1;
+        // With one device that counts nobody waits for another, so a caller may do the write
+        // itself. The others only queue.
+        let here = devices.iter().filter(|device| device.counts()).count() == 1;
         let mut waiters: Vec<(&Device, Waiter)> = Vec::with_capacity(devices.len());
         let mut failure = AuditError::NoDevice;
+        let mut recorded = false;
         for device in devices.iter() {
             match device.submit(entry, here) {
                 Ok(mut waiter) if device.counts() => match waiter.try_recv() {
-                    Ok(Ok(())) if here => return Ok(()),
-                    Ok(Ok(())) => waiters.push((device, ready(Ok(())))),
+                    Ok(Ok(())) => recorded = true,
                     Ok(Err(error)) => failure = error,
                     Err(_) => waiters.push((device, waiter)),
                 },
                 Ok(_) => {}
                 Err(error) if device.counts() => failure = error,
-                Err(error) => tracing::warn!(%error, "an audit line was dropped"),
+                // Counted by the device, which tells it in a later line.
+                Err(_) => {}
             }
+        }
+        if recorded {
+            return Ok(());
         }
         match first_success(waiters).await {
             Some(result) => result,
@@ -174,6 +181,7 @@ impl Broker {
             name: device.name().to_owned(),
             counts: device.counts(),
             failing: device.is_failing(),
+            lost: device.lost(),
             head: device.head(),
         };
         self.devices().iter().map(status).collect()
@@ -242,12 +250,6 @@ impl Broker {
 
 fn find(devices: &[Arc<Device>], name: &str) -> Option<Arc<Device>> {
     devices.iter().find(|device| device.name() == name).cloned()
-}
-
-fn ready(result: Result<(), AuditError>) -> Waiter {
-    let (done, waiter) = oneshot::channel();
-    drop(done.send(result));
-    waiter
 }
 
 /// The first `Ok`, or the last failure; `None` if nobody is waited for.

@@ -16,13 +16,14 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use zone_crypto::hmac;
 use zone_crypto::sign::{KeyAlgorithm, PrivateKey, PublicKey};
-use zone_ports::{AuditSink, Clock};
+use zone_ports::{AuditSink, AuditStream, Clock};
 use zone_types::Secret;
 
 use crate::chain::ChainHead;
 use crate::encode::Encoder;
 use crate::entry::AuditEntry;
 use crate::redact::hmac_text;
+use crate::stream::{Stream, StreamConfig};
 use crate::writer::{CHECKPOINT_AGE, Job, Writer};
 use crate::{AuditError, RevisionSource};
 
@@ -48,6 +49,9 @@ pub struct DeviceConfig {
     pub head: String,
     /// Whether accessors are written as HMACs (Vault's `hmac_accessor`, true by default).
     pub hmac_accessor: bool,
+    /// Whether answers to lists are written as the number of their keys (Vault's
+    /// `elide_list_responses`, false by default).
+    pub elide_lists: bool,
     /// When lines go to stable storage.
     pub durability: Durability,
     /// The file is rotated once it has this many bytes; `None`: never by size.
@@ -84,8 +88,18 @@ pub struct Device {
     name: String,
     counts: bool,
     encoder: Encoder,
-    public_key: PublicKey,
-    shared: Arc<Shared>,
+    way: Way,
+}
+
+/// Where a device's lines go.
+enum Way {
+    /// Into a chain of lines that is signed.
+    Chain {
+        public_key: PublicKey,
+        shared: Arc<Shared>,
+    },
+    /// To a receiver from which nothing can be read back.
+    Stream(Stream),
 }
 
 struct Shared {
@@ -143,6 +157,7 @@ impl Device {
         let encoder = Encoder {
             key: hmac::Key::new(keys.hmac.expose()),
             hmac_accessor: config.hmac_accessor,
+            elide_lists: config.elide_lists,
         };
         let (name, counts) = (config.name.clone(), config.counts);
         let light = config.durability == Durability::System;
@@ -165,8 +180,33 @@ impl Device {
             name,
             counts,
             encoder,
-            public_key,
-            shared,
+            way: Way::Chain { public_key, shared },
+        }))
+    }
+
+    /// Starts the thread of a device whose lines go to `receiver`. It need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Thread`].
+    pub fn stream(
+        config: StreamConfig,
+        hmac: &Secret<[u8; 32]>,
+        receiver: Box<dyn AuditStream>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, AuditError> {
+        let encoder = Encoder {
+            key: hmac::Key::new(hmac.expose()),
+            hmac_accessor: config.hmac_accessor,
+            elide_lists: config.elide_lists,
+        };
+        let (name, counts) = (config.name.clone(), config.acknowledges);
+        let way = Way::Stream(Stream::start(config, receiver, clock)?);
+        Ok(Arc::new(Self {
+            name,
+            counts,
+            encoder,
+            way,
         }))
     }
 
@@ -185,24 +225,43 @@ impl Device {
         hmac_text(&self.encoder.key, value.as_bytes())
     }
 
-    /// The key that verifies this device's checkpoints.
-    pub fn public_key(&self) -> &PublicKey {
-        &self.public_key
+    /// The key that verifies this device's checkpoints; `None`: its lines are not chained.
+    pub fn public_key(&self) -> Option<&PublicKey> {
+        match &self.way {
+            Way::Chain { public_key, .. } => Some(public_key),
+            Way::Stream(_) => None,
+        }
     }
 
     /// Whether the last write failed.
     pub fn is_failing(&self) -> bool {
-        self.shared.failing.load(Ordering::Relaxed)
+        match &self.way {
+            Way::Chain { shared, .. } => shared.failing.load(Ordering::Relaxed),
+            Way::Stream(stream) => stream.is_failing(),
+        }
+    }
+
+    /// Lines that its receiver never got. Always zero for a file: there each of them failed its
+    /// request or stands in another device.
+    pub fn lost(&self) -> u64 {
+        match &self.way {
+            Way::Chain { .. } => 0,
+            Way::Stream(stream) => stream.lost(),
+        }
     }
 
     /// The last line written. Keep it in the barrier and give it back as
-    /// [`DeviceConfig::remembered`]. `None` while the device is stuck in a write.
+    /// [`DeviceConfig::remembered`]. `None` while the device is stuck in a write, and for one
+    /// whose lines are not chained.
     pub fn head(&self) -> Option<ChainHead> {
-        let writer = self.shared.writer.try_lock_for(Duration::from_millis(50))?;
+        let Way::Chain { shared, .. } = &self.way else {
+            return None;
+        };
+        let writer = shared.writer.try_lock_for(Duration::from_millis(50))?;
         let head = writer.last_line();
         drop(writer);
         // Who could not get the lock meanwhile has only queued.
-        self.shared.wake.notify_one();
+        shared.wake.notify_one();
         Some(head)
     }
 
@@ -222,7 +281,10 @@ impl Device {
         operator: bool,
         here: bool,
     ) -> Result<oneshot::Receiver<Result<(), AuditError>>, AuditError> {
-        let shared = &self.shared;
+        let shared = match &self.way {
+            Way::Chain { shared, .. } => shared,
+            Way::Stream(stream) => return stream.push(line),
+        };
         let (done, waiter) = oneshot::channel();
         let here = here && shared.light && !shared.is_slow();
         let first = {
@@ -255,9 +317,15 @@ impl Device {
 
     /// Has the thread do `order` after all that is queued.
     pub(crate) async fn order(&self, order: Order) -> Result<(), AuditError> {
+        let shared = match &self.way {
+            Way::Chain { shared, .. } => shared,
+            Way::Stream(stream) if order == Order::Close => return stream.close().await,
+            // Nothing to sign, to rotate or to open anew.
+            Way::Stream(_) => return Ok(()),
+        };
         let (done, waiter) = oneshot::channel();
         {
-            let mut queue = self.shared.queue.lock();
+            let mut queue = shared.queue.lock();
             if queue.closed {
                 return Err(AuditError::Closed {
                     device: self.name.clone(),
@@ -266,7 +334,7 @@ impl Device {
             queue.closed = order == Order::Close;
             queue.orders.push((order, done));
         }
-        self.shared.wake.notify_one();
+        shared.wake.notify_one();
         waiter.await.map_err(|_| AuditError::Closed {
             device: self.name.clone(),
         })?
@@ -281,8 +349,10 @@ impl std::fmt::Debug for Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        self.shared.queue.lock().closed = true;
-        self.shared.wake.notify_one();
+        if let Way::Chain { shared, .. } = &self.way {
+            shared.queue.lock().closed = true;
+            shared.wake.notify_one();
+        }
     }
 }
 

@@ -12,6 +12,8 @@
 //! * Each line is chained to the one before, each 1,000 lines or 10 s are signed; `verify` finds
 //!   any change, offline (docs/formats/audit.md).
 //! * A full or stuck device never holds up another.
+//! * A receiver from which nothing can be read back (syslog, a socket) has no chain and claims
+//!   none; it satisfies A1 only if it acknowledges each line.
 //!
 //! # Deliberately absent
 //!
@@ -27,6 +29,7 @@ mod encode;
 mod entry;
 mod redact;
 mod refusals;
+mod stream;
 pub mod verify;
 mod writer;
 
@@ -36,6 +39,7 @@ pub use device::{Device, DeviceConfig, DeviceKeys, Durability};
 pub use entry::{
     AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart, ResponsePart,
 };
+pub use stream::StreamConfig;
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -10,13 +10,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
 use zone_access::Permit;
-use zone_audit::{AuditError, ChainHead, Device, DeviceConfig, DeviceKeys, Durability};
+use zone_audit::{
+    AuditError, ChainHead, Device, DeviceConfig, DeviceKeys, Durability, StreamConfig,
+};
 use zone_barrier::Batch;
 use zone_crypto::sign::{KeyType, PrivateKey};
 use zone_ports::audit::{AuditSink, AuditSinkError};
-use zone_ports::{Key, KeyRange, random};
+use zone_ports::{AuditStream, Key, KeyRange, random};
 use zone_types::Secret;
 
+use crate::audit_target::{AuditTarget, StreamTarget};
 use crate::{System, SystemError};
 
 const RECORD: &str = "core/audit/";
@@ -31,11 +34,17 @@ const VERSION: u8 = 1;
 /// Opens the file of a device, if its place is allowed.
 pub type OpenAudit = Arc<dyn Fn(&Path) -> Result<Box<dyn AuditSink>, AuditSinkError> + Send + Sync>;
 
+/// Makes the way to a receiver, if the configuration allows it. Connects to nothing yet.
+pub type OpenStream =
+    Arc<dyn Fn(&StreamTarget) -> Result<Box<dyn AuditStream>, AuditSinkError> + Send + Sync>;
+
 /// Where audit files may be, and how they are written.
 #[derive(Clone)]
 pub struct AuditPlaces {
     /// Opens a file in one of the allowed directories, and no other.
     pub open: OpenAudit,
+    /// Makes the way to one of the allowed receivers, and no other.
+    pub open_stream: OpenStream,
     /// The file of the device that init makes.
     pub built_in: PathBuf,
     /// The name of this head, for epoch lines.
@@ -53,10 +62,46 @@ pub struct AuditDevice {
     pub path: String,
     /// Free text.
     pub description: String,
-    /// Its file.
-    pub file_path: String,
-    /// The key that verifies its checkpoints: hex of its `SubjectPublicKeyInfo`.
-    pub public_key: String,
+    /// Where its lines go.
+    pub target: AuditTarget,
+    /// Whether accessors stand in the clear.
+    pub clear_accessors: bool,
+    /// Whether answers to lists are written as the number of their keys.
+    pub elide_lists: bool,
+    /// The key that verifies its checkpoints: hex of its `SubjectPublicKeyInfo`; `None`: its
+    /// lines are not chained.
+    pub public_key: Option<String>,
+}
+
+/// A device to be made.
+#[derive(Clone, Debug)]
+pub struct NewDevice {
+    /// Its name.
+    pub name: String,
+    /// Free text.
+    pub description: String,
+    /// Where its lines go.
+    pub target: AuditTarget,
+    /// Whether accessors stand in the clear (Vault's `hmac_accessor=false`).
+    pub clear_accessors: bool,
+    /// Whether answers to lists are written as the number of their keys.
+    pub elide_lists: bool,
+    /// Make it although its receiver cannot be reached now (Vault's `skip_test`).
+    pub skip_test: bool,
+}
+
+impl NewDevice {
+    /// A device that writes to `file`, every accessor hashed.
+    pub fn file(name: &str, file: &str, description: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            target: AuditTarget::File(file.to_owned()),
+            clear_accessors: false,
+            elide_lists: false,
+            skip_test: false,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize, zeroize::ZeroizeOnDrop)]
@@ -66,11 +111,19 @@ struct Record {
     v: u8,
     name: String,
     description: String,
+    /// Empty for a stream.
     file_path: String,
     /// HMAC key, hex.
     hmac: String,
-    /// Ed25519 key, PKCS#8 in base64.
+    /// Ed25519 key, PKCS#8 in base64; empty for a stream.
     signer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[zeroize(skip)]
+    stream: Option<StreamTarget>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    clear_accessors: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    elide_lists: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,23 +143,41 @@ fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Er
 }
 
 impl Record {
-    fn draw(
-        random: &dyn zone_ports::Random,
-        name: &str,
-        file: &str,
-        description: &str,
-    ) -> Result<Self, SystemError> {
-        let signer = PrivateKey::generate(KeyType::Ed25519).map_err(|_| SystemError::Key)?;
-        let signer = signer.to_pkcs8_der().map_err(|_| SystemError::Key)?;
+    fn draw(random: &dyn zone_ports::Random, new: &NewDevice) -> Result<Self, SystemError> {
         let hmac = Secret::new(random::bytes::<32>(random));
+        let (file_path, stream, signer) = match &new.target {
+            AuditTarget::File(path) => {
+                let signer =
+                    PrivateKey::generate(KeyType::Ed25519).map_err(|_| SystemError::Key)?;
+                let signer = signer.to_pkcs8_der().map_err(|_| SystemError::Key)?;
+                (path.clone(), None, STANDARD.encode(signer.expose()))
+            }
+            AuditTarget::Stream(target) => (String::new(), Some(target.clone()), String::new()),
+        };
         Ok(Self {
             v: VERSION,
-            name: name.to_owned(),
-            description: description.to_owned(),
-            file_path: file.to_owned(),
+            name: new.name.clone(),
+            description: new.description.clone(),
+            file_path,
             hmac: hex::encode(hmac.expose()),
-            signer: STANDARD.encode(signer.expose()),
+            signer,
+            stream,
+            clear_accessors: new.clear_accessors,
+            elide_lists: new.elide_lists,
         })
+    }
+
+    fn target(&self) -> AuditTarget {
+        match &self.stream {
+            Some(target) => AuditTarget::Stream(target.clone()),
+            None => AuditTarget::File(self.file_path.clone()),
+        }
+    }
+
+    fn hmac(&self) -> Result<Secret<[u8; 32]>, SystemError> {
+        let mut hmac = [0; 32];
+        hex::decode_to_slice(&self.hmac, &mut hmac).map_err(|_| SystemError::Key)?;
+        Ok(Secret::new(hmac))
     }
 
     fn signer(&self) -> Result<PrivateKey, SystemError> {
@@ -117,10 +188,8 @@ impl Record {
     }
 
     fn keys(&self) -> Result<DeviceKeys, SystemError> {
-        let mut hmac = [0; 32];
-        hex::decode_to_slice(&self.hmac, &mut hmac).map_err(|_| SystemError::Key)?;
         Ok(DeviceKeys {
-            hmac: Secret::new(hmac),
+            hmac: self.hmac()?,
             signer: self.signer()?,
         })
     }
@@ -133,38 +202,50 @@ impl System {
             Ok(AuditDevice {
                 path: record.name.clone(),
                 description: record.description.clone(),
-                file_path: record.file_path.clone(),
-                public_key: hex::encode(record.signer()?.public_key_spki_der()),
+                target: record.target(),
+                clear_accessors: record.clear_accessors,
+                elide_lists: record.elide_lists,
+                public_key: match record.stream {
+                    Some(_) => None,
+                    None => Some(hex::encode(record.signer()?.public_key_spki_der())),
+                },
             })
         };
         self.device_records().await?.iter().map(show).collect()
     }
 
-    /// Adds a device that writes to `file`.
+    /// Adds a device.
     ///
     /// # Errors
     ///
-    /// [`SystemError::Invalid`] if the name is taken, or the file is in a place that is not
-    /// allowed, or holds lines already: they are another device's, signed with another key, and
-    /// the two together could never be verified.
-    pub async fn enable_audit(
-        &self,
-        _permit: &Permit,
-        name: &str,
-        file: &str,
-        description: &str,
-    ) -> Result<(), SystemError> {
+    /// [`SystemError::Invalid`] if the name is taken, if the file is in a place that is not
+    /// allowed, or holds lines already (they are another device's, signed with another key, and
+    /// the two together could never be verified), or if the receiver is not allowed or away.
+    pub async fn enable_audit(&self, _permit: &Permit, new: &NewDevice) -> Result<(), SystemError> {
         let _one = self.turning.lock().await;
         let records = self.device_records().await?;
-        check_new(&records, name, file, description)?;
-        let record = Record::draw(&*self.random, name, file, description)?;
-        let sink = self.open_empty(&record).await.map_err(refused)?;
-        let device = self.start_with(&record, sink).await.map_err(refused)?;
+        check_new(&records, new)?;
+        let record = Record::draw(&*self.random, new)?;
+        let device = match &record.stream {
+            None => {
+                let sink = self.open_empty(&record).await.map_err(refused)?;
+                self.start_with(&record, sink).await.map_err(refused)?
+            }
+            Some(target) => {
+                let receiver = (self.places.open_stream)(target).map_err(SystemError::Sink);
+                let receiver = receiver.map_err(refused)?;
+                let receiver = match new.skip_test {
+                    true => receiver,
+                    false => reached(receiver).await.map_err(refused)?,
+                };
+                self.start_stream(&record, target, receiver).await?
+            }
+        };
         self.broker.add(device).map_err(SystemError::Audit)?;
         if let Err(error) = self.store_device(&record).await {
             // It must not run without a record: its keys would be gone with this process.
-            if let Err(error) = self.broker.remove(name).await {
-                tracing::warn!(device = name, %error, "the audit device did not close well");
+            if let Err(error) = self.broker.remove(&record.name).await {
+                tracing::warn!(device = record.name, %error, "the audit device did not close well");
             }
             return Err(error);
         }
@@ -222,12 +303,8 @@ impl System {
     /// Writes the record of the device that every zone begins with.
     pub(crate) async fn store_built_in(&self) -> Result<(), SystemError> {
         let file = self.places.built_in.to_string_lossy().into_owned();
-        let record = Record::draw(
-            &*self.random,
-            BUILT_IN,
-            &file,
-            "built in: every zone has one",
-        )?;
+        let built_in = NewDevice::file(BUILT_IN, &file, "built in: every zone has one");
+        let record = Record::draw(&*self.random, &built_in)?;
         self.store_device(&record).await
     }
 
@@ -286,8 +363,31 @@ impl System {
     }
 
     async fn start(&self, record: &Record) -> Result<Arc<Device>, SystemError> {
-        let sink = self.open(record).await?;
-        self.start_with(record, sink).await
+        let Some(target) = &record.stream else {
+            let sink = self.open(record).await?;
+            return self.start_with(record, sink).await;
+        };
+        // It need not be there: the device goes on trying in a thread of its own.
+        let receiver = (self.places.open_stream)(target).map_err(SystemError::Sink)?;
+        self.start_stream(record, target, receiver).await
+    }
+
+    async fn start_stream(
+        &self,
+        record: &Record,
+        target: &StreamTarget,
+        receiver: Box<dyn AuditStream>,
+    ) -> Result<Arc<Device>, SystemError> {
+        let config = StreamConfig {
+            name: record.name.clone(),
+            zone: self.barrier.seal_status("").await?.zone,
+            head: self.places.head.clone(),
+            hmac_accessor: !record.clear_accessors,
+            elide_lists: record.elide_lists,
+            acknowledges: target.acknowledges(),
+        };
+        Device::stream(config, &record.hmac()?, receiver, self.clock.clone())
+            .map_err(SystemError::Audit)
     }
 
     /// Opens a device's file, away from the workers: it goes to a disk.
@@ -316,7 +416,8 @@ impl System {
             name: record.name.clone(),
             zone: self.barrier.seal_status("").await?.zone,
             head: self.places.head.clone(),
-            hmac_accessor: true,
+            hmac_accessor: !record.clear_accessors,
+            elide_lists: record.elide_lists,
             durability: self.places.durability,
             rotate_bytes: self.places.rotate_bytes,
             remembered,
@@ -347,27 +448,46 @@ impl System {
     }
 }
 
-fn check_new(records: &[Record], name: &str, file: &str, text: &str) -> Result<(), SystemError> {
+fn check_new(records: &[Record], new: &NewDevice) -> Result<(), SystemError> {
     let fits = |c: u8| c.is_ascii_alphanumeric() || b"-_".contains(&c);
+    let name = &new.name;
     if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
         return invalid("the name of an audit device has 1 to 64 letters, digits, '-' and '_'");
     }
-    if text.len() > 1024 {
+    if new.description.len() > 1024 {
         return invalid("field 'description': at most 1024 bytes");
     }
-    if !Path::new(file).is_absolute() {
-        return invalid("field 'file_path': give an absolute path");
-    }
-    if records.iter().any(|record| record.name == name) {
+    if records.iter().any(|record| record.name == *name) {
         return invalid("path already in use");
     }
-    if records.iter().any(|record| record.file_path == file) {
-        return invalid("field 'file_path': another audit device writes that file");
+    if let AuditTarget::File(file) = &new.target {
+        if !Path::new(file).is_absolute() {
+            return invalid("field 'file_path': give an absolute path");
+        }
+        if records.iter().any(|record| record.file_path == *file) {
+            return invalid("field 'file_path': another audit device writes that file");
+        }
     }
     if records.len() >= MOST {
         return invalid("there are 16 audit devices already");
     }
     Ok(())
+}
+
+/// The receiver, if it can be reached now. Asked away from the workers: it goes to the network.
+async fn reached(mut receiver: Box<dyn AuditStream>) -> Result<Box<dyn AuditStream>, SystemError> {
+    let tried = tokio::task::spawn_blocking(move || {
+        let tried = receiver.deliver(&[]);
+        tried.map(|()| receiver)
+    });
+    match tried.await {
+        Ok(Ok(receiver)) => Ok(receiver),
+        Ok(Err(undelivered)) => Err(SystemError::Sink(undelivered.error)),
+        Err(panic) => Err(SystemError::Sink(AuditSinkError {
+            doing: "reached",
+            source: std::io::Error::other(panic),
+        })),
+    }
 }
 
 fn invalid<T>(text: &str) -> Result<T, SystemError> {

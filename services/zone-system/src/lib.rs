@@ -10,10 +10,12 @@
 //!   can be initialised again.
 
 mod audit;
+mod audit_target;
 mod init;
 mod seal;
 
-pub use audit::{AuditDevice, AuditPlaces, OpenAudit};
+pub use audit::{AuditDevice, AuditPlaces, NewDevice, OpenAudit, OpenStream};
+pub use audit_target::{AuditTarget, StreamTarget, Transport};
 pub use init::{InitOptions, Initialised};
 pub use seal::SealStatus;
 
@@ -140,8 +142,8 @@ pub enum SystemError {
     /// A record of this crate is not what this crate wrote.
     #[error("a system record is corrupt")]
     Corrupt,
-    /// The file of an audit device cannot be used.
-    #[error("the audit file was refused")]
+    /// The file or receiver of an audit device cannot be used.
+    #[error("the audit destination was refused")]
     Sink(#[source] zone_ports::audit::AuditSinkError),
     /// An audit device failed.
     #[error("the audit device failed")]

@@ -93,6 +93,8 @@ struct Audit {
     #[serde(default)]
     directories: Vec<PathBuf>,
     #[serde(default)]
+    receivers: Vec<String>,
+    #[serde(default)]
     durability: AuditDurability,
     rotate_bytes: Option<u64>,
 }
@@ -145,6 +147,8 @@ pub(crate) struct Settings {
     pub(crate) listeners: Vec<Listener>,
     /// Directories where audit files may be; the first one takes the built-in device's.
     pub(crate) audit_directories: Vec<PathBuf>,
+    /// Addresses that syslog and socket devices may send to, beside `/dev/log`.
+    pub(crate) audit_receivers: Vec<String>,
     pub(crate) audit_durability: Durability,
     pub(crate) audit_rotate_bytes: Option<u64>,
     pub(crate) log_level: LogLevel,
@@ -302,6 +306,7 @@ fn resolve(file: File) -> Result<Settings, String> {
         storage: file.storage.path,
         listeners,
         audit_directories,
+        audit_receivers: file.audit.receivers,
         audit_durability: match file.audit.durability {
             AuditDurability::System => Durability::System,
             AuditDurability::Batch => Durability::Batch,
@@ -408,6 +413,7 @@ impl Settings {
             storage: directory.join("data"),
             listeners: vec![listener],
             audit_directories: vec![directory.join("audit")],
+            audit_receivers: Vec::new(),
             audit_durability: Durability::System,
             audit_rotate_bytes: Some(256 * 1024 * 1024),
             log_level: LogLevel::Warn,

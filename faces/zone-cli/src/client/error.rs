@@ -24,6 +24,9 @@ pub enum ClientError {
     /// The server answered with an error.
     #[error(transparent)]
     Api(#[from] Box<ApiError>),
+    /// The answer is wrapped: what was asked for is done, and shows when it is unwrapped.
+    #[error("the answer is wrapped")]
+    Wrapped(Box<Reply>),
     /// The answer is not what the API promises.
     #[error("the answer of {url} cannot be read: {why}")]
     Answer {

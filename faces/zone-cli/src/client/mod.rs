@@ -36,6 +36,7 @@ pub(crate) use reply::texts;
 pub use reply::{Auth, Reply};
 pub use tls::{Tls, roots_of_directory, roots_of_file, roots_of_system, roots_of_text};
 
+const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 /// Longest answer.
 const LONGEST_ANSWER: usize = 256 * 1024 * 1024;
 
@@ -50,6 +51,8 @@ pub struct Settings {
     pub token: Option<Secret<String>>,
     /// Sent as `X-Vault-Namespace`.
     pub namespace: Option<String>,
+    /// Sent as `X-Vault-Wrap-TTL`: answers come wrapped, but for what no command shows.
+    pub wrap_ttl: Option<String>,
     /// More headers; none of `X-Vault-…`.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// For one request and its answer.
@@ -70,6 +73,7 @@ impl Settings {
             tls: Tls::default(),
             token: None,
             namespace: None,
+            wrap_ttl: None,
             headers: Vec::new(),
             timeout: Duration::from_secs(60),
             retries: 0,
@@ -89,6 +93,8 @@ pub struct Request<'a> {
     pub query: &'a [(String, String)],
     /// The body, as JSON.
     pub body: Option<&'a Value>,
+    /// Whether the answer is only worked with, and so is not to be wrapped.
+    pub plain: bool,
 }
 
 /// One answer, whatever its status.
@@ -166,6 +172,23 @@ impl Client {
             path,
             query,
             body: None,
+            plain: false,
+        };
+        self.found(self.send(&request).await?)
+    }
+
+    /// As [`Client::read`], for what a command only works with: it is never wrapped.
+    pub async fn peek(
+        &self,
+        path: &str,
+        query: &[(String, String)],
+    ) -> Result<Option<Reply>, ClientError> {
+        let request = Request {
+            method: Method::GET,
+            path,
+            query,
+            body: None,
+            plain: true,
         };
         self.found(self.send(&request).await?)
     }
@@ -188,6 +211,7 @@ impl Client {
             path,
             query: &[],
             body: Some(body),
+            plain: false,
         };
         self.done(self.send(&request).await?)
     }
@@ -199,6 +223,7 @@ impl Client {
             path,
             query: &[],
             body: Some(body),
+            plain: false,
         };
         self.done(self.send(&request).await?)
     }
@@ -214,6 +239,7 @@ impl Client {
             path,
             query,
             body: None,
+            plain: false,
         };
         self.done(self.send(&request).await?)
     }
@@ -230,6 +256,7 @@ impl Client {
             path,
             query: &[],
             body,
+            plain: false,
         };
         let response = self.send(&request).await?;
         if !is_success(response.status) {
@@ -343,6 +370,9 @@ impl Client {
         for (name, value) in self.headers()? {
             message.headers_mut().append(name, value);
         }
+        if request.plain || is_never_wrapped(request.path) {
+            message.headers_mut().remove(WRAP_TTL);
+        }
         Ok(message)
     }
 
@@ -368,6 +398,11 @@ impl Client {
             let value = HeaderValue::from_str(namespace)
                 .map_err(|_| ClientError::Setup(format!("{namespace:?} is no namespace")))?;
             headers.push((HeaderName::from_static("x-vault-namespace"), value));
+        }
+        if let Some(ttl) = &self.settings.wrap_ttl {
+            let value = HeaderValue::from_str(ttl)
+                .map_err(|_| ClientError::Setup(format!("{ttl:?} is no wrapping time")))?;
+            headers.push((WRAP_TTL, value));
         }
         Ok(headers)
     }
@@ -409,7 +444,11 @@ impl Client {
         let url = response.url.clone();
         let why = "it is not in Vault's envelope";
         let reply = Reply::read(response.json()?);
-        reply.map(Some).ok_or(ClientError::Answer { url, why })
+        let reply = reply.ok_or(ClientError::Answer { url, why })?;
+        match reply.wrap_info {
+            Some(_) => Err(ClientError::Wrapped(Box::new(reply))),
+            None => Ok(Some(reply)),
+        }
     }
 
     /// An error answer as an error.
@@ -528,6 +567,19 @@ fn redirected(from: &Address, location: &str) -> Result<(Address, String), Clien
     }
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     Ok((to, target.to_owned()))
+}
+
+/// Whether the server has no wrapped form of an answer, or no command shows it.
+fn is_never_wrapped(path: &str) -> bool {
+    const PATHS: [&str; 6] = [
+        "sys/health",
+        "sys/seal-status",
+        "sys/leader",
+        "sys/wrapping/lookup",
+        "sys/wrapping/unwrap",
+        "sys/wrapping/rewrap",
+    ];
+    PATHS.contains(&path) || path.starts_with("sys/internal/")
 }
 
 fn is_success(status: u16) -> bool {

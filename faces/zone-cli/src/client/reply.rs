@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use zone_types::Secret;
 
-/// An answer in Vault's envelope.
+/// An answer in Vault's envelope. No `Debug` of what it holds.
 #[derive(Default)]
 pub struct Reply {
     /// Id of the request, as the audit trail knows it.
@@ -47,6 +47,12 @@ pub struct Auth {
     pub lease_duration: u64,
     /// Whether it can be renewed.
     pub renewable: bool,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reply")
+    }
 }
 
 impl Reply {

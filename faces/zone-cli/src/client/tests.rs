@@ -465,20 +465,6 @@ async fn a_token_with_a_line_break_is_refused_and_not_shown() {
     );
 }
 
-#[tokio::test]
-async fn what_should_be_wrapped_is_not_asked_for() {
-    let more = [("VAULT_WRAP_TTL", "60")];
-    check(
-        "http://127.0.0.1:1",
-        &more,
-        expect![[r#"
-        exit 1
-        VAULT_WRAP_TTL is set, and answers cannot be wrapped yet: unset it
-    "#]],
-    )
-    .await;
-}
-
 /// A connection that the server closed between two requests is made anew.
 #[tokio::test]
 async fn a_closed_connection_is_replaced() {

@@ -81,14 +81,18 @@ pub(super) mod enable {
         let command = leaf(
             "enable",
             "Add an audit device",
-            "A request is answered only when at least one device has recorded it.",
-            "zonehead audit enable -path=second file file_path=audit-2.log",
+            "A request is answered only when at least one device that counts has recorded it: a \
+             file, or a socket that acknowledges each line. Files may be in the directories of \
+             the head's configuration; addresses of sockets stand in its audit.receivers.",
+            "zonehead audit enable -path=second file file_path=/var/log/zonehead/2.log
+             zonehead audit enable syslog facility=LOCAL0 tag=zonehead
+             zonehead audit enable socket address=127.0.0.1:9090 socket_type=tcp",
         );
         connected(command.args([
             flag("path", "path", "The device's name. Default: the type."),
             flag("description", "text", "What it is for."),
             switch("local", "Do not replicate."),
-            required("type", "TYPE", "file."),
+            required("type", "TYPE", "file, syslog or socket."),
             rest(
                 "options",
                 "OPTIONS",
@@ -131,7 +135,7 @@ pub(super) mod disable {
         let command = leaf(
             "disable",
             "Remove an audit device",
-            "Its file stays. The last device cannot be removed.",
+            "Its file stays. The last device that counts cannot be removed.",
             "zonehead audit disable second/",
         );
         connected(command.arg(required("path", "PATH", "The device.")))

@@ -134,7 +134,7 @@ pub(super) mod verify {
         }
     }
 
-    fn public_key(text: &str) -> Result<PublicKey, Failure> {
+    pub(in crate::commands) fn public_key(text: &str) -> Result<PublicKey, Failure> {
         let unusable = || Failure::usage("-key is neither a PEM file nor hex of an Ed25519 key");
         if let Ok(bytes) = hex::decode(text) {
             let spki = match bytes.len() {
@@ -153,6 +153,8 @@ pub(super) mod verify {
         0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
     ];
 }
+
+pub(super) use verify::public_key;
 
 pub(super) mod search {
     //! `audit search`.
@@ -299,7 +301,7 @@ pub(super) mod search {
     }
 }
 
-fn unreadable(files: &[PathBuf], error: &std::io::Error) -> Failure {
+pub(super) fn unreadable(files: &[PathBuf], error: &std::io::Error) -> Failure {
     match (error.kind(), files) {
         (std::io::ErrorKind::InvalidInput, _) => Failure::usage(error.to_string()),
         (_, [file]) => Failure::usage(format!("{} cannot be read: {error}", file.display())),

@@ -46,6 +46,7 @@ pub(super) mod read {
                 path: &path,
                 query: &query,
                 body: None,
+                plain: false,
             };
             let response = client.send(&request).await.map_err(Failure::of(&failure))?;
             if !(200..300).contains(&response.status) {

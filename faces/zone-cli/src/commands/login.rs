@@ -132,7 +132,7 @@ async fn looked_up(
         });
     }
     let client = cx.client_with(token.clone())?;
-    let reply = client.read("auth/token/lookup-self", &[]).await;
+    let reply = client.peek("auth/token/lookup-self", &[]).await;
     let reply = reply.map_err(Failure::of("Error authenticating"))?;
     let data = reply.and_then(|reply| reply.data);
     let data = data.ok_or_else(|| Failure::failed("Error authenticating: the answer is empty"))?;

@@ -6,12 +6,18 @@ mod generic;
 mod kv;
 mod login;
 mod operator;
+mod path_help;
 mod pki;
 mod policy;
+mod policy_suggest;
+mod policy_test;
 mod print;
 mod secrets;
 mod status;
 mod token;
+mod trail;
+mod unwrap;
+mod why;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -56,6 +62,8 @@ const LEAVES: &[Leaf] = leaves! {
     "list": generic::list;
     "delete": generic::delete;
     "patch": generic::patch;
+    "unwrap": unwrap;
+    "path-help": path_help;
     "kv get": kv::get;
     "kv put": kv::put;
     "kv patch": kv::patch;
@@ -77,6 +85,8 @@ const LEAVES: &[Leaf] = leaves! {
     "policy read": policy::read;
     "policy write": policy::write;
     "policy delete": policy::delete;
+    "policy test": policy_test;
+    "policy suggest": policy_suggest;
     "secrets list": secrets::list;
     "secrets enable": secrets::enable;
     "secrets disable": secrets::disable;
@@ -86,6 +96,7 @@ const LEAVES: &[Leaf] = leaves! {
     "audit disable": audit::disable;
     "audit verify": audit_offline::verify;
     "audit search": audit_offline::search;
+    "why": why;
     "pki verify": pki::verify;
     "pki inspect": pki::inspect;
     "operator init": operator::init;
@@ -111,7 +122,10 @@ const GROUPS: &[(&str, &str)] = &[
         "Work with what is known about a secret: versions, limits, notes",
     ),
     ("token", "Make, look at, renew and revoke tokens"),
-    ("policy", "Work with policies"),
+    (
+        "policy",
+        "Work with policies; test and suggest them offline",
+    ),
     ("secrets", "Mount, tune and remove secrets engines"),
     (
         "audit",

@@ -153,6 +153,16 @@ pub(crate) fn warnings(console: &mut Console, reply: &Reply) -> std::io::Result<
     Ok(())
 }
 
+/// Vault's names of what stands in `wrap_info`.
+const WRAPPING: [(&str, &str); 6] = [
+    ("wrapping_token", "token"),
+    ("wrapping_accessor", "accessor"),
+    ("wrapping_token_ttl", "ttl"),
+    ("wrapping_token_creation_time", "creation_time"),
+    ("wrapping_token_creation_path", "creation_path"),
+    ("wrapped_accessor", "wrapped_accessor"),
+];
+
 fn reply_rows(reply: &Reply) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     if reply.lease_duration > 0 {
@@ -169,8 +179,12 @@ fn reply_rows(reply: &Reply) -> Vec<Vec<String>> {
         rows.extend(auth_rows(auth));
     }
     if let Some(Value::Object(map)) = &reply.wrap_info {
-        for (key, value) in map {
-            rows.push(row(&format!("wrapping_{key}:"), &table::plain(value)));
+        for (name, key) in WRAPPING {
+            let value = map.get(key).filter(|value| !value.is_null());
+            rows.extend(value.map(|value| match (key, value.as_u64()) {
+                ("ttl", Some(secs)) => row(&format!("{name}:"), &table::human_duration(secs)),
+                _ => row(&format!("{name}:"), &table::plain(value)),
+            }));
         }
     }
     rows.extend(reply.data.iter().flat_map(table::data_rows));
@@ -204,8 +218,8 @@ fn reply_field(reply: &Reply, name: &str) -> Option<Value> {
     let own = match (&reply.auth, &reply.wrap_info) {
         (Some(auth), _) => auth_field(auth, name),
         (None, Some(wrap_info)) => {
-            let name = name.strip_prefix("wrapping_").unwrap_or(name);
-            wrap_info.get(name).cloned()
+            let known = WRAPPING.iter().find(|(shown, _)| *shown == name);
+            wrap_info.get(known.map_or(name, |(_, key)| key)).cloned()
         }
         (None, None) => match name {
             "lease_duration" | "refresh_interval" => Some(reply.lease_duration.into()),

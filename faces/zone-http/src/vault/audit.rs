@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::header::USER_AGENT;
 use serde_json::{Map, Value};
-use zone_access::{Mount, Operation, Permit, Refusal, RefusalKind, TokenEntry};
+use zone_access::{Helped, Mount, Permit, Refusal, RefusalKind, TokenEntry};
 use zone_audit::{
     AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart, ResponsePart,
 };
@@ -25,7 +25,7 @@ const LONGEST_AGENT: usize = 256;
 /// What both lines of one request say.
 pub(super) struct Trail<'a> {
     inbound: &'a Inbound,
-    operation: Operation,
+    operation: &'static str,
     mount: Arc<Mount>,
     token: Option<Arc<TokenEntry>>,
     rule: Option<String>,
@@ -37,11 +37,22 @@ impl<'a> Trail<'a> {
         let token = permit.token().cloned();
         Self {
             inbound,
-            operation: permit.operation(),
+            operation: permit.operation().as_str(),
             mount: permit.mount().clone(),
             operator: permit.sudo() || token.as_ref().is_some_and(|t| t.record.is_root()),
             token,
             rule: permit.rule().map(str::to_owned),
+        }
+    }
+
+    pub(super) fn of_help(inbound: &'a Inbound, of: &Helped) -> Self {
+        Self {
+            inbound,
+            operation: "help",
+            mount: of.mount.clone(),
+            operator: of.token.record.is_root(),
+            token: Some(of.token.clone()),
+            rule: None,
         }
     }
 
@@ -132,12 +143,12 @@ pub(super) async fn refusal(
     let known = refusal.token.as_ref();
     // What strangers send is not worth a hash of each string.
     let data = known.map(|_| &asked.data.0);
-    let request = request_of(inbound, &namespace, asked.operation, data, &headers);
+    let request = request_of(inbound, &namespace, asked.word(), data, &headers);
     let auth = known.map(|token| AuthPart {
-        decision: Some(Decision {
+        decision: refusal.judged.then_some(Decision {
             allowed: false,
             policies: &[],
-            rule: None,
+            rule: refusal.rule.as_deref(),
         }),
         ..caller(inbound, token)
     });
@@ -192,14 +203,14 @@ fn unanswered(fault: Fault) -> Fault {
 fn request_of<'a>(
     inbound: &'a Inbound,
     namespace: &'a NamespaceId,
-    operation: Operation,
+    operation: &'a str,
     data: Option<&'a Map<String, Value>>,
     headers: &'a [Header<'a>],
 ) -> RequestPart<'a> {
     RequestPart {
         id: inbound.id,
         namespace,
-        operation: operation.as_str(),
+        operation,
         path: inbound.path.as_str(),
         mount: None,
         data: data.filter(|data| !data.is_empty()).map(Data::Map),

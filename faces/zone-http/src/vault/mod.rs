@@ -3,16 +3,22 @@
 //! ```text
 //! Inbound ─▶ open sys endpoint? ─▶ fields ─▶ permit ─▶ audit ─▶ engine ─▶ audit ─▶ Outbound
 //! ```
+//!
+//! Which endpoints there are stands in [`routes`]; one that is not there is not served.
 
 mod audit;
 mod cubbyhole;
 mod envelope;
 pub mod exchange;
 pub mod fields;
+mod help;
 mod kv;
+mod openapi;
 mod pki;
 mod query;
+mod routes;
 mod sys;
+mod sys_audit;
 mod sys_auth;
 mod sys_mounts;
 mod sys_open;
@@ -33,6 +39,7 @@ use envelope::Encoded;
 use exchange::{Call, Fault, Reply};
 use fields::{Fields, Given};
 
+pub use openapi::reference as openapi_reference;
 pub use sys_open::OPEN_SYS;
 
 /// Answers one request below `/v1/`.
@@ -49,6 +56,9 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
         Err(fault) => return envelope::refuse(&inbound.id, fault),
     };
     wrapping::present(&mut inbound, &asked.data);
+    if asked.help {
+        return helped(zone, &inbound, asked).await;
+    }
     match permit(zone, &inbound, asked).await {
         Ok((permit, asked)) => run(zone, &inbound, permit, asked).await,
         Err(outbound) => *outbound,
@@ -59,12 +69,27 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
 struct Asked {
     operation: Operation,
     data: Given,
+    /// Whether it asks only what the path is good for. Whoever asks for help must not get the
+    /// value.
+    help: bool,
+}
+
+impl Asked {
+    /// The operation's word in the audit trail.
+    fn word(&self) -> &'static str {
+        if self.help {
+            "help"
+        } else {
+            self.operation.as_str()
+        }
+    }
 }
 
 /// The operation and the fields of a request.
 fn read(inbound: &mut Inbound) -> Result<Asked, Fault> {
     let query = query::parse_named(&inbound.query)?;
     let operation = operation(inbound.method.as_str(), &query)?;
+    let help = operation == Operation::Read && Fields(&query).flag("help")?.unwrap_or(false);
     if operation == Operation::List {
         inbound.path = inbound.path.as_prefix();
     }
@@ -80,14 +105,17 @@ fn read(inbound: &mut Inbound) -> Result<Asked, Fault> {
     if let Some(path) = sys::canonical(&inbound.path, operation) {
         inbound.path = path;
     }
-    Ok(Asked { operation, data })
+    Ok(Asked {
+        operation,
+        data,
+        help,
+    })
 }
 
 fn operation(method: &str, query: &Given) -> Result<Operation, Fault> {
     let asks = |name| Ok::<_, Fault>(Fields(query).flag(name)?.unwrap_or(false));
     Ok(match method {
-        // Whoever asks for help must not get the value.
-        "GET" | "HEAD" if asks("help")? => return Err(Fault::unsupported_operation()),
+        "GET" | "HEAD" if asks("help")? => Operation::Read,
         "GET" | "HEAD" if asks("list")? => Operation::List,
         "GET" | "HEAD" => Operation::Read,
         "LIST" => Operation::List,
@@ -117,6 +145,21 @@ fn body_fields(inbound: &Inbound, operation: Operation) -> Result<Given, Fault> 
             query::parse_named(text)
         }
         Some(_) => fields::parse_json(&inbound.body),
+    }
+}
+
+async fn helped(zone: &Zone, inbound: &Inbound, asked: Asked) -> Outbound {
+    let ask = Ask {
+        token: inbound.token.as_ref(),
+        path: &inbound.path,
+        operation: asked.operation,
+        data: None,
+        remote: Some(inbound.client.ip()),
+        wrap_ttl: inbound.wrap_ttl,
+    };
+    match zone.system.access().authorize_help(ask).await {
+        Ok(of) => help::serve(zone, inbound, &asked, &of).await,
+        Err(refusal) => refused(zone, inbound, &asked, refusal).await,
     }
 }
 
@@ -224,6 +267,7 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
 }
 
 async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    routes::refuse(call)?;
     wrapping::refuse(call)?;
     match call.permit.mount().kind {
         MountKind::Cubbyhole => cubbyhole::handle(zone.system.access(), call).await,

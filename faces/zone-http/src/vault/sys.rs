@@ -9,7 +9,7 @@ use zone_types::{RequestPath, Secret};
 
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
-use super::{sys_auth, sys_mounts, sys_open, sys_policy, wrapping};
+use super::{sys_audit, sys_auth, sys_mounts, sys_open, sys_policy, wrapping};
 use crate::Zone;
 
 /// Serves one permitted call below `sys/`.
@@ -21,8 +21,8 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "mounts" => sys_mounts::mounts(zone, call, tail).await,
         "internal" => sys_mounts::internal(zone, call, tail).await,
         "policy" | "policies" => sys_policy::handle(zone, call, &rest).await,
-        "audit" => audit(zone, call, tail).await,
-        "audit-hash" => audit_hash(zone, call, tail).await,
+        "audit" => sys_audit::handle(zone, call, tail).await,
+        "audit-hash" => sys_audit::hash(zone, call, tail).await,
         "capabilities" | "capabilities-self" | "capabilities-accessor" if tail.is_empty() => {
             capabilities(zone, call, head).await
         }
@@ -122,85 +122,13 @@ fn metrics(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     match Fields(&call.data).text("format")?.as_deref() {
         Some("prometheus") => Ok(Reply::Raw {
             content_type: crate::metrics::CONTENT_TYPE,
-            body: zone.metrics.text(zone.system.is_sealed()).into_bytes(),
+            body: zone
+                .metrics
+                .text(zone.system.is_sealed(), &zone.system.broker().list())
+                .into_bytes(),
         }),
         _ => Err(Fault::bad_request("field 'format': expected prometheus")),
     }
-}
-
-async fn audit(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
-    match (call.permit.operation(), tail.trim_end_matches('/')) {
-        (Operation::Read | Operation::List, "") => audit_devices(zone, call).await,
-        (_, name) if writes(call) && !name.is_empty() => enable_audit(zone, call, name).await,
-        (Operation::Delete, name) if !name.is_empty() => {
-            zone.system.disable_audit(&call.permit, name).await?;
-            Ok(Reply::NoContent)
-        }
-        _ => Err(Fault::unsupported_operation()),
-    }
-}
-
-async fn audit_devices(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
-    let mut devices = serde_json::Map::new();
-    for device in zone.system.audit_devices(&call.permit).await? {
-        let path = format!("{}/", device.path);
-        let entry = json!({
-            "type": "file",
-            "description": device.description,
-            "options": {
-                "file_path": device.file_path,
-                "public_key": device.public_key,
-            },
-            "local": false,
-            "path": path.clone(),
-        });
-        devices.insert(path, entry);
-    }
-    Reply::data(&devices)
-}
-
-async fn enable_audit(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fault> {
-    let fields = Fields(&call.data);
-    match fields.text("type")?.as_deref() {
-        Some("file") => {}
-        Some(_) => return Err(Fault::bad_request("field 'type': only 'file' exists")),
-        None => return Err(Fault::bad_request("missing type")),
-    }
-    let mut options = fields.text_map("options")?.unwrap_or_default();
-    let (path, file) = (options.remove("path"), options.remove("file_path"));
-    let file = file.or(path);
-    let file = file.ok_or_else(|| Fault::bad_request("missing options.file_path"))?;
-    // An option that is not obeyed is refused: the operator would count on it.
-    for (option, value) in &options {
-        let same = match option.as_str() {
-            "log_raw" | "elide_list_responses" => value == "false",
-            "hmac_accessor" => value == "true",
-            "format" => value == "json",
-            "mode" => value == "0600",
-            "prefix" => value.is_empty(),
-            _ => false,
-        };
-        if !same {
-            let text = "options: 'file_path' alone can be chosen; lines are JSON, every text in \
-                        them hashed, the file's mode 0600";
-            return Err(Fault::bad_request(text));
-        }
-    }
-    let description = fields.text("description")?.unwrap_or_default();
-    zone.system
-        .enable_audit(&call.permit, name, &file, &description)
-        .await?;
-    Ok(Reply::NoContent)
-}
-
-async fn audit_hash(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fault> {
-    if !writes(call) || name.is_empty() {
-        return Err(Fault::unsupported_operation());
-    }
-    let input = Secret::new(Fields(&call.data).required("input")?);
-    let hash = zone.system.audit_hash(&call.permit, name, input.expose())?;
-    let hash = hash.ok_or_else(|| Fault::bad_request("unknown audit backend"))?;
-    Reply::data(&json!({ "hash": hash }))
 }
 
 async fn capabilities(zone: &Zone, call: &Call, head: &str) -> Result<Reply, Fault> {

@@ -175,6 +175,9 @@ pub(super) fn configure(
 /// a caller who may do something below it; an unknown mount gets the same 403, so that nobody can
 /// find mounts by asking.
 pub(super) async fn internal(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
+    if tail == "specs/openapi" {
+        return super::openapi::serve(zone, call);
+    }
     let Some(path) = tail.strip_prefix("ui/mounts") else {
         return Err(Fault::unsupported_path());
     };

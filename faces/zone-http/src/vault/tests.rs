@@ -3,6 +3,7 @@
 mod audited;
 mod auth;
 mod open;
+mod routes;
 mod shapes;
 mod sys;
 mod wrapping;

@@ -169,6 +169,7 @@ pub(crate) fn config(name: &str) -> DeviceConfig {
         zone: "3f9c0a1b2c3d4e5f".to_owned(),
         head: "head-1".to_owned(),
         hmac_accessor: true,
+        elide_lists: false,
         durability: Durability::System,
         rotate_bytes: None,
         remembered: None,

@@ -2,5 +2,6 @@
 
 mod common;
 mod kill;
+mod stream;
 mod trail;
 mod verify;

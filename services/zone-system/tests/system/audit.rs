@@ -1,7 +1,7 @@
 //! Audit devices: what may be enabled, what may not, and what a failure leaves.
 
 use zone_audit::AuditError;
-use zone_system::SystemError;
+use zone_system::{AuditTarget, NewDevice, StreamTarget, SystemError};
 use zone_testkit::Fault;
 
 use crate::common::{Head, Keys, said};
@@ -15,7 +15,9 @@ async fn names(head: &Head, keys: &Keys) -> Vec<String> {
 
 async fn enable(head: &Head, keys: &Keys, name: &str, file: &str) -> Result<(), SystemError> {
     let permit = head.permit(keys).await;
-    head.system.enable_audit(&permit, name, file, "").await
+    head.system
+        .enable_audit(&permit, &NewDevice::file(name, file, ""))
+        .await
 }
 
 async fn disable(head: &Head, keys: &Keys, name: &str) -> Result<(), SystemError> {
@@ -64,7 +66,10 @@ async fn a_device_shows_its_key_and_hashes_under_its_own() {
     let permit = head.permit(&keys).await;
     let devices = head.system.audit_devices(&permit).await.unwrap();
     assert_eq!(devices[0].description, "built in: every zone has one");
-    assert_eq!(devices[1].file_path, "/zone/audit/2.log");
+    assert_eq!(
+        devices[1].target.options()["file_path"],
+        "/zone/audit/2.log"
+    );
     assert_ne!(devices[0].public_key, devices[1].public_key);
     let hash = |name: &str| head.system.audit_hash(&permit, name, "value").unwrap();
     let (one, two) = (hash("file").unwrap(), hash("second/").unwrap());
@@ -109,7 +114,7 @@ async fn names_and_places_are_judged() {
             "/zone/audit/audit.log",
             "another audit device writes that file",
         ),
-        ("/zone/audit/../audit/audit.log", "audit file"),
+        ("/zone/audit/../audit/audit.log", "cannot be opened"),
     ] {
         let text = said(enable(&head, &keys, "second", file).await);
         assert!(text.contains(why), "{file:?}: {text}");
@@ -120,8 +125,12 @@ async fn names_and_places_are_judged() {
     let text = "d".repeat(1025);
     let wordy = head
         .system
-        .enable_audit(&permit, "second", "/zone/audit/2.log", &text);
-    assert!(said(wordy.await).contains("'description'"));
+        .enable_audit(
+            &permit,
+            &NewDevice::file("second", "/zone/audit/2.log", &text),
+        )
+        .await;
+    assert!(said(wordy).contains("'description'"));
     assert_eq!(names(&head, &keys).await, ["file"], "nothing was stored");
     assert!(!head.logs().join("2.log").exists());
     assert!(
@@ -227,4 +236,67 @@ async fn a_device_that_never_started_can_be_disabled_beside_one_that_runs() {
     assert!(said(disable(&head, &keys, "second").await).contains("last working"));
     disable(&head, &keys, "file").await.unwrap();
     assert_eq!(names(&head, &keys).await, ["second"]);
+}
+
+fn to_socket(name: &str, address: &str, acknowledge: bool) -> NewDevice {
+    let target = StreamTarget::socket(address, Some("unix"), None, acknowledge).unwrap();
+    NewDevice {
+        target: AuditTarget::Stream(target),
+        ..NewDevice::file(name, "", "")
+    }
+}
+
+#[tokio::test]
+async fn a1_a_socket_counts_only_where_it_acknowledges() {
+    let (head, keys) = Head::unsealed().await;
+    let permit = head.permit(&keys).await;
+    let away = to_socket("away", "/zone/audit/none", false);
+    let text = said(head.system.enable_audit(&permit, &away).await);
+    assert!(text.contains("No such file"), "{text}");
+    let place = to_socket("place", "/etc/none", false);
+    let text = said(head.system.enable_audit(&permit, &place).await);
+    assert!(text.contains("not among the allowed receivers"), "{text}");
+
+    let path = head.logs().join("socket");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let plain = to_socket("plain", "/zone/audit/socket", false);
+    head.system.enable_audit(&permit, &plain).await.unwrap();
+    assert!(said(disable(&head, &keys, "file").await).contains("last"));
+    disable(&head, &keys, "plain").await.unwrap();
+    drop(listener.accept().unwrap());
+
+    let sure = to_socket("sure", "/zone/audit/socket", true);
+    head.system.enable_audit(&permit, &sure).await.unwrap();
+    let receiver = std::thread::spawn(move || answer_each(&listener));
+    disable(&head, &keys, "file").await.unwrap();
+    head.record("kept-elsewhere").await.unwrap();
+    assert!(said(disable(&head, &keys, "sure").await).contains("last"));
+    // After the next unseal it is the same.
+    head.system.close().await;
+    head.open(&keys).await;
+    assert_eq!(names(&head, &keys).await, ["sure"]);
+    head.record("last-one").await.unwrap();
+    let seen = receiver.join().unwrap();
+    assert!(seen[0].contains("\"path\":\"kept-elsewhere\""), "{seen:?}");
+    let log = std::fs::read_to_string(head.log()).unwrap();
+    assert!(!log.contains("kept-elsewhere"));
+}
+
+/// Answers each line with its number, until one holds `last-one`.
+fn answer_each(listener: &std::os::unix::net::UnixListener) -> Vec<String> {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let mut seen = Vec::new();
+    loop {
+        let (stream, _) = listener.accept().unwrap();
+        for line in BufReader::new(stream.try_clone().unwrap()).lines() {
+            let line = line.unwrap();
+            let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+            writeln!(&stream, "{}", json["stream"]["seq"]).unwrap();
+            let last = line.contains("last-one");
+            seen.push(line);
+            if last {
+                return seen;
+            }
+        }
+    }
 }

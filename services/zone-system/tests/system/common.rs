@@ -10,9 +10,12 @@ use zone_age::AgeRecipients;
 use zone_audit::{AuditEntry, AuditError, Broker, Durability, EntryKind, RequestPart};
 use zone_barrier::Barrier;
 use zone_barrier::commit::Committer;
-use zone_host_linux::FileSink;
-use zone_ports::{AuditSink, Clock, Random};
-use zone_system::{AuditPlaces, InitOptions, Initialised, OpenAudit, Parts, SealListener, System};
+use zone_host_linux::{FileSink, SocketAddress, SocketStream, SyslogAddress, SyslogStream};
+use zone_ports::{AuditSink, AuditSinkError, AuditStream, Clock, Random};
+use zone_system::{
+    AuditPlaces, InitOptions, Initialised, OpenAudit, OpenStream, Parts, SealListener,
+    StreamTarget, System,
+};
 use zone_testkit::{FakeClock, MemStore, PlainMemory, SeededRandom};
 use zone_types::{NamespaceId, RequestId, RequestPath, Secret};
 
@@ -230,7 +233,7 @@ fn empty_disk() -> TempDir {
 
 /// `/zone` stands for `disk`, so that a record's path is good on the next head's disk too.
 fn places(disk: &Path) -> AuditPlaces {
-    let disk = disk.to_owned();
+    let (disk, disk_of_sockets) = (disk.to_owned(), disk.to_owned());
     let allowed = [disk.join("audit")];
     let open: OpenAudit = Arc::new(move |path| {
         let real = path.strip_prefix("/zone").map(|rest| disk.join(rest));
@@ -238,8 +241,32 @@ fn places(disk: &Path) -> AuditPlaces {
         let sink = FileSink::open(&real, &allowed)?;
         Ok(Box::new(sink) as Box<dyn AuditSink>)
     });
+    let sockets = disk_of_sockets;
+    let open_stream: OpenStream = Arc::new(move |target| match target {
+        StreamTarget::Socket {
+            address,
+            acknowledge,
+            ..
+        } => {
+            let Some(rest) = address.strip_prefix("/zone/") else {
+                return Err(AuditSinkError {
+                    doing: "reached",
+                    source: std::io::Error::other("it is not among the allowed receivers"),
+                });
+            };
+            let address = SocketAddress::Unix(sockets.join(rest));
+            let patience = std::time::Duration::from_secs(10);
+            let stream = SocketStream::new(address, patience, *acknowledge);
+            Ok(Box::new(stream) as Box<dyn AuditStream>)
+        }
+        StreamTarget::Syslog { address, tag, .. } => {
+            let address = SyslogAddress::Local(address.into());
+            Ok(Box::new(SyslogStream::new(address, 4, tag)) as Box<dyn AuditStream>)
+        }
+    });
     AuditPlaces {
         open,
+        open_stream,
         built_in: "/zone/audit/audit.log".into(),
         head: "head-1".into(),
         durability: Durability::System,

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use zone_access::AccessError;
 use zone_audit::AuditError;
 use zone_ports::Key;
-use zone_system::SystemError;
+use zone_system::{NewDevice, SystemError};
 use zone_types::Secret;
 
 use crate::common::{Head, five_of_three, said};
@@ -135,7 +135,10 @@ async fn b2_sealing_closes_everything() {
     ));
     let enabled = head
         .system
-        .enable_audit(&permit, "late", "/zone/audit/late.log", "")
+        .enable_audit(
+            &permit,
+            &NewDevice::file("late", "/zone/audit/late.log", ""),
+        )
         .await;
     assert!(matches!(enabled, Err(SystemError::Sealed)));
     assert_eq!(head.system.audit_hash(&permit, "file", "x").unwrap(), None);

@@ -2,6 +2,7 @@
 
 use zone_audit::verify::{Fault, Report, verify_files};
 use zone_crypto::sign::PublicKey;
+use zone_system::NewDevice;
 
 use crate::common::{Head, Keys};
 
@@ -17,7 +18,8 @@ async fn written() -> (Head, Keys) {
 /// The built-in device's file, verified with the key that `sys/audit` shows.
 async fn verified(head: &Head, keys: &Keys) -> Report {
     let permit = head.permit(keys).await;
-    let shown = &head.system.audit_devices(&permit).await.unwrap()[0].public_key;
+    let devices = head.system.audit_devices(&permit).await.unwrap();
+    let shown = devices[0].public_key.as_ref().unwrap();
     let key = PublicKey::from_spki(&hex::decode(shown).unwrap()).unwrap();
     verify_files(&[head.log()], Some(&key)).unwrap()
 }
@@ -120,7 +122,7 @@ async fn a_new_device_under_an_old_name_begins_a_chain_of_its_own() {
         ("third", "/zone/audit/3.log"),
     ] {
         head.system
-            .enable_audit(&permit, name, file, "")
+            .enable_audit(&permit, &NewDevice::file(name, file, ""))
             .await
             .unwrap();
     }
@@ -128,7 +130,7 @@ async fn a_new_device_under_an_old_name_begins_a_chain_of_its_own() {
     head.system.round(true).await.unwrap();
     head.system.disable_audit(&permit, "second").await.unwrap();
     head.system
-        .enable_audit(&permit, "second", "/zone/audit/4.log", "")
+        .enable_audit(&permit, &NewDevice::file("second", "/zone/audit/4.log", ""))
         .await
         .unwrap();
     head.system.close().await;

@@ -426,9 +426,13 @@ async fn attack_audit_devices_write_nowhere_but_in_their_directories() {
         std::fs::read(allowed.join("script.sh")).unwrap(),
         b"#!/bin/sh\n"
     );
-    for kind in ["syslog", "socket", "exec"] {
+    for (kind, why) in [
+        ("syslog", "audit.receivers"),
+        ("socket", "audit.receivers"),
+        ("exec", "file"),
+    ] {
         let ask = json!({ "type": kind, "options": { "address": "127.0.0.1:9" } });
-        root.put("sys/audit/other", &ask).await.refused(400, "file");
+        root.put("sys/audit/other", &ask).await.refused(400, why);
     }
     root.delete("sys/audit/file").await.refused(400, "last");
 }

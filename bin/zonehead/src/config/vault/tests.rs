@@ -82,6 +82,7 @@ fn a_whole_file_of_vault_is_read() {
 
             [audit]
             directories = ["/var/log/zonehead"]
+            receivers = []
             durability = "batch"
             rotate_bytes = 1073741824
 

@@ -27,7 +27,7 @@ impl Place {
             .filter(|mount| !mount.is_empty());
         let asked = mount.unwrap_or(key);
         let reply = client
-            .read(&format!("sys/internal/ui/mounts/{asked}"), &[])
+            .peek(&format!("sys/internal/ui/mounts/{asked}"), &[])
             .await?;
         let data = reply.and_then(|reply| reply.data).unwrap_or_default();
         let found = data.get("path").and_then(Value::as_str).unwrap_or_default();

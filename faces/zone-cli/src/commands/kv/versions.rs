@@ -101,7 +101,7 @@ pub(in crate::commands) mod rollback {
     }
 
     async fn newest(client: &Client, path: &str) -> Result<Value, Failure> {
-        let reply = client.read(path, &[]).await;
+        let reply = client.peek(path, &[]).await;
         let reply = reply.map_err(Failure::of(format!("Error doing pre-read at {path}")))?;
         let metadata = reply.as_ref().and_then(|reply| reply.field("metadata"));
         let version = metadata
@@ -145,7 +145,7 @@ pub(super) async fn read_for_write(
         .iter()
         .map(|version| ("version".to_owned(), version.to_string()))
         .collect();
-    let reply = client.read(path, &query).await;
+    let reply = client.peek(path, &query).await;
     let reply = reply.map_err(Failure::of(format!("Error doing pre-read at {path}")))?;
     let data = reply.and_then(|reply| reply.data);
     let mut data = data.ok_or_else(|| Failure::failed(format!("No value found at {path}")))?;

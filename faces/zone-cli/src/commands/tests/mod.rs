@@ -6,7 +6,9 @@ mod generic;
 mod kv;
 mod offline;
 mod system;
+mod trail;
 mod usage;
+mod wrapping;
 
 use expect_test::Expect;
 

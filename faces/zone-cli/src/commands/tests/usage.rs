@@ -154,6 +154,10 @@ async fn help_is_printed_where_it_was_asked_for() {
           -namespace=<path>
               The namespace of the request. [VAULT_NAMESPACE]
 
+          -wrap-ttl=<duration>
+              Print a token that unwraps the answer once within this time, in place of
+              the answer: 60, 5m. [VAULT_WRAP_TTL]
+
           -header=<name=value>
               One more header; can be given several times.
 

@@ -53,6 +53,39 @@ async fn a1_each_request_with_a_token_leaves_its_lines() {
     assert_eq!(ask("PUT", "secret/data/mine/", none, 400).await, "");
 }
 
+/// The line of a denial tells which rule denied, or that none matched, and who was asked.
+#[tokio::test]
+async fn a_denial_tells_its_rule() {
+    let bench = Bench::new().await;
+    let token = bench.token(READER).await;
+    let ask = async |method: &str, path: &str| {
+        bench.by(&token, method, path, Value::Null).await;
+        let line = bench.trail.lines().remove(0);
+        bench.trail.clear();
+        line["auth"].clone()
+    };
+    let no_rule = ask("GET", "secret/data/other").await;
+    assert_eq!(
+        no_rule["policy_results"],
+        json!({ "allowed": false, "granting_policies": [] })
+    );
+    assert!(!no_rule["policies"].as_array().unwrap().is_empty());
+    let rule = |auth: &Value| {
+        auth["policy_results"]["rule"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let sudo = ask("GET", "sys/audit").await;
+    assert!(
+        rule(&sudo).starts_with("\"sys/audit\" (") && rule(&sudo).contains("line 2"),
+        "{sudo}"
+    );
+    let delete = ask("DELETE", "secret/data/mine").await;
+    assert!(rule(&delete).contains("line 1"), "{delete}");
+    assert_eq!(delete["policy_results"]["allowed"], false);
+}
+
 #[tokio::test]
 async fn a1_open_endpoints_and_strangers_leave_lines_too() {
     let bench = Bench::new().await;

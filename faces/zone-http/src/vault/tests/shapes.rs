@@ -40,12 +40,6 @@ async fn errors_are_lists_in_vaults_words() {
             r#"405 ["1 error occurred:\n\t* unsupported operation\n\n"]"#,
         ),
         (
-            "GET",
-            "secret/data/x?help=1",
-            NONE,
-            r#"405 ["1 error occurred:\n\t* unsupported operation\n\n"]"#,
-        ),
-        (
             "PUT",
             "secret/data/x/",
             NONE,

@@ -228,11 +228,13 @@ async fn audit_options_that_are_not_obeyed_are_refused() {
     };
     for (name, value) in [
         ("log_raw", "true"),
-        ("hmac_accessor", "false"),
+        ("hmac_accessor", "perhaps"),
+        ("fallback", "true"),
+        ("acknowledge", "true"),
         ("format", "jsonx"),
         ("mode", "0644"),
         ("prefix", "#!/bin/sh"),
-        ("exclude", "[]"),
+        ("exclude", "[{}]"),
         ("filter", "x"),
     ] {
         let mut options = json!({ "file_path": "/2.log" });
@@ -241,6 +243,40 @@ async fn audit_options_that_are_not_obeyed_are_refused() {
         assert!(
             refused.status == 400 && refused.text.contains("options"),
             "{name}: {refused:?}"
+        );
+    }
+    // So is what cannot be reached, or must not be; the field is named.
+    let send = async |kind: &str, options: Value| {
+        let body = json!({ "type": kind, "options": options });
+        bench.root("PUT", "sys/audit/second", body).await.brief()
+    };
+    for (kind, options, why) in [
+        ("syslog", json!({ "facility": "X" }), "options.facility"),
+        ("syslog", json!({ "file_path": "/x" }), "options.file_path"),
+        ("syslog", json!({}), "not among the allowed receivers"),
+        ("socket", json!({}), "missing options.address"),
+        ("socket", json!({ "address": "x" }), "options.address"),
+        (
+            "socket",
+            json!({ "address": "a:1", "socket_type": "x" }),
+            "options.socket_type",
+        ),
+        (
+            "socket",
+            json!({ "address": "a:1", "write_timeout": "x" }),
+            "options.write_timeout",
+        ),
+        (
+            "socket",
+            json!({ "address": "a:1" }),
+            "not among the allowed receivers",
+        ),
+        ("http", json!({ "uri": "http://a" }), "field 'type'"),
+    ] {
+        let refused = send(kind, options).await;
+        assert!(
+            refused.starts_with("400") && refused.contains(why),
+            "{kind}: {refused}"
         );
     }
     let unnamed = enable(json!({})).await;

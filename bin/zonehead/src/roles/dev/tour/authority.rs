@@ -92,6 +92,7 @@ impl Authority<'_> {
             path,
             query: &[],
             body: None,
+            plain: true,
         };
         let response = self.0.send(&request).await?;
         let lists = CertificateRevocationListDer::pem_slice_iter(&response.body);

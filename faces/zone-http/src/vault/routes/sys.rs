@@ -1,0 +1,207 @@
+//! `sys/`.
+
+use super::{Field, Route, delete, flag, list, number, object, read, text, texts, time, write};
+
+const TOKEN: &[Field] = &[text(
+    "token",
+    "The wrapping token; the calling one if none is given",
+)];
+const POLICY: &[Field] = &[text("policy", "Its text, HCL or JSON, or base64 of it")];
+const MOUNT: &[Field] = &[
+    text("type", "The engine"),
+    text("description", "Free text"),
+    object("options", "The engine's options"),
+    object("config", "What can be tuned"),
+    time("default_lease_ttl", "Tune: default lease time"),
+    time("max_lease_ttl", "Tune: longest lease time"),
+    text("listing_visibility", "Tune: hidden or unauth"),
+    texts(
+        "audit_non_hmac_request_keys",
+        "Tune: what stands in the clear in the audit trail",
+    ),
+    texts("audit_non_hmac_response_keys", "Tune: the same for answers"),
+];
+
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        pattern: "health",
+        about: "Whether the zone is initialised and open",
+        does: &[read(&[
+            number("activecode", "The status for an open zone"),
+            number("sealedcode", "The status for a sealed one"),
+            number("uninitcode", "The status for one that was not initialised"),
+        ])],
+    },
+    Route {
+        pattern: "seal-status",
+        about: "How the zone is sealed, and how far an unsealing is",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "leader",
+        about: "Who serves the zone",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "init",
+        about: "Makes the zone",
+        does: &[
+            read(&[]),
+            write(&[
+                number("secret_shares", "Unseal key shares"),
+                number("secret_threshold", "How many of them open the zone"),
+                texts("age_recipients", "To whom each share is encrypted"),
+            ]),
+        ],
+    },
+    Route {
+        pattern: "unseal",
+        about: "Gives one unseal key share",
+        does: &[write(&[
+            text("key", "The share, in hex or base64"),
+            flag("reset", "Drops the shares that were given"),
+            text("nonce", "With reset: drops those of all callers"),
+        ])],
+    },
+    Route {
+        pattern: "seal",
+        about: "Seals the zone",
+        does: &[write(&[])],
+    },
+    Route {
+        pattern: "key-status",
+        about: "The key that new records are encrypted with",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "rotate",
+        about: "Begins a new key",
+        does: &[write(&[])],
+    },
+    Route {
+        pattern: "mounts",
+        about: "All mounts",
+        does: &[read(&[]), list(&[])],
+    },
+    Route {
+        pattern: "mounts/{path*}",
+        about: "A mount; below tune what can be changed",
+        does: &[read(&[]), write(MOUNT), delete()],
+    },
+    Route {
+        pattern: "internal/specs/openapi",
+        about: "The OpenAPI document of what the caller can see",
+        does: &[read(&[flag(
+            "generic_mount_paths",
+            "Whether engines stand at places in braces",
+        )])],
+    },
+    Route {
+        pattern: "internal/ui/mounts",
+        about: "The mounts that the caller can see",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "internal/ui/mounts/{path*}",
+        about: "The mount of a path",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "policy",
+        about: "The names of all policies",
+        does: &[read(&[]), list(&[])],
+    },
+    Route {
+        pattern: "policy/{name}",
+        about: "A policy",
+        does: &[read(&[]), write(POLICY), delete()],
+    },
+    Route {
+        pattern: "policies/acl",
+        about: "The names of all policies",
+        does: &[list(&[])],
+    },
+    Route {
+        pattern: "policies/acl/{name}",
+        about: "A policy",
+        does: &[read(&[]), write(POLICY), delete()],
+    },
+    Route {
+        pattern: "auth",
+        about: "All auth methods",
+        does: &[read(&[]), list(&[])],
+    },
+    Route {
+        pattern: "auth/{path*}",
+        about: "An auth method; below tune what can be changed",
+        does: &[read(&[]), write(MOUNT), delete()],
+    },
+    Route {
+        pattern: "audit",
+        about: "All audit devices",
+        does: &[read(&[]), list(&[])],
+    },
+    Route {
+        pattern: "audit/{path}",
+        about: "An audit device",
+        does: &[
+            write(&[
+                text("type", "file"),
+                text("description", ""),
+                object("options", "file_path: where it writes"),
+            ]),
+            delete(),
+        ],
+    },
+    Route {
+        pattern: "audit-hash/{path}",
+        about: "What stands in the audit trail for a text",
+        does: &[write(&[text("input", "The text")])],
+    },
+    Route {
+        pattern: "capabilities",
+        about: "What a token may do on paths",
+        does: &[write(&[
+            text("token", "The token"),
+            texts("paths", "The paths"),
+        ])],
+    },
+    Route {
+        pattern: "capabilities-self",
+        about: "What the calling token may do on paths",
+        does: &[write(&[texts("paths", "The paths")])],
+    },
+    Route {
+        pattern: "capabilities-accessor",
+        about: "What a token may do on paths, by its accessor",
+        does: &[write(&[
+            text("accessor", "The token's accessor"),
+            texts("paths", "The paths"),
+        ])],
+    },
+    Route {
+        pattern: "metrics",
+        about: "What the head counts",
+        does: &[read(&[text("format", "prometheus")])],
+    },
+    Route {
+        pattern: "wrapping/wrap",
+        about: "Wraps whatever is sent",
+        does: &[write(&[])],
+    },
+    Route {
+        pattern: "wrapping/unwrap",
+        about: "Gives the answer behind a wrapping token, once",
+        does: &[write(TOKEN)],
+    },
+    Route {
+        pattern: "wrapping/rewrap",
+        about: "Moves the answer to a new wrapping token",
+        does: &[write(TOKEN)],
+    },
+    Route {
+        pattern: "wrapping/lookup",
+        about: "What is known of a wrapping token",
+        does: &[read(&[]), write(TOKEN)],
+    },
+];

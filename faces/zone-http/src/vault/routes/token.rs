@@ -1,0 +1,96 @@
+//! `auth/token/`.
+
+use super::{Route, flag, list, number, object, read, text, texts, time, write};
+
+const CREATE: &[super::Field] = &[
+    text("id", "A text of one's own choice; needs sudo"),
+    texts(
+        "policies",
+        "Of the caller's own; all of them if none is named",
+    ),
+    object("meta", "Notes: texts by name"),
+    flag("no_parent", "Makes an orphan; needs sudo"),
+    flag("no_default_policy", "Leaves out the policy default"),
+    flag("renewable", "Whether it can be renewed"),
+    time("ttl", "Time to live"),
+    time("explicit_max_ttl", "Longest life, whatever the renewals"),
+    time("period", "Makes it periodic; needs sudo"),
+    text("display_name", "Shown in the audit trail"),
+    number("num_uses", "Uses; 0 for unlimited"),
+    texts("bound_cidrs", "Addresses from which it can be used"),
+    text("type", "service"),
+];
+const TOKEN: &[super::Field] = &[text("token", "The token")];
+const ACCESSOR: &[super::Field] = &[text("accessor", "The token's accessor")];
+const INCREMENT: super::Field = time("increment", "How much longer");
+
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        pattern: "accessors",
+        about: "The accessors of all tokens",
+        does: &[list(&[])],
+    },
+    Route {
+        pattern: "create",
+        about: "Makes a token",
+        does: &[write(CREATE)],
+    },
+    Route {
+        pattern: "create-orphan",
+        about: "Makes a token without a parent",
+        does: &[write(CREATE)],
+    },
+    Route {
+        pattern: "lookup",
+        about: "What is known of a token; of the calling one if it is read",
+        does: &[read(&[]), write(TOKEN)],
+    },
+    Route {
+        pattern: "lookup-self",
+        about: "What is known of the calling token",
+        does: &[read(&[]), write(&[])],
+    },
+    Route {
+        pattern: "lookup-accessor",
+        about: "What is known of a token, by its accessor",
+        does: &[write(ACCESSOR)],
+    },
+    Route {
+        pattern: "renew",
+        about: "Lets a token live longer",
+        does: &[write(&[text("token", "The token"), INCREMENT])],
+    },
+    Route {
+        pattern: "renew-self",
+        about: "Lets the calling token live longer",
+        does: &[write(&[INCREMENT])],
+    },
+    Route {
+        pattern: "renew-accessor",
+        about: "Lets a token live longer, by its accessor",
+        does: &[write(&[
+            text("accessor", "The token's accessor"),
+            INCREMENT,
+        ])],
+    },
+    Route {
+        pattern: "revoke",
+        about: "Ends a token and all below it",
+        does: &[write(TOKEN)],
+    },
+    Route {
+        pattern: "revoke-self",
+        about: "Ends the calling token and all below it",
+        does: &[write(&[])],
+    },
+    Route {
+        pattern: "revoke-accessor",
+        about: "Ends a token and all below it, by its accessor",
+        does: &[write(ACCESSOR)],
+    },
+    Route {
+        pattern: "revoke-orphan",
+        about: "Ends a token; its children live on",
+        does: &[write(TOKEN)],
+    },
+];
