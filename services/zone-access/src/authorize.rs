@@ -10,7 +10,7 @@ use zone_types::{RequestPath, Secret};
 
 use crate::mount::{Mount, MountKind};
 use crate::permit::Permit;
-use crate::token::{LONGEST, TokenEntry, bound_to};
+use crate::token::{TokenEntry, bound_to};
 use crate::{Access, AccessError, OpenState, open};
 
 /// What a caller wants.
@@ -209,13 +209,8 @@ impl Access {
             .token
             .ok_or_else(|| no_token("missing client token"))?
             .expose();
-        if text.is_empty() || text.len() > LONGEST {
-            return Err(no_token("bad token"));
-        }
-        let id = state.tokens.id_of(text);
-        let now = self.instant();
         let entry = self
-            .live(state, &id, now)
+            .find(state, text, self.instant())
             .await?
             .ok_or_else(|| no_token("bad token"))?;
         if !bound_to(&entry.record.bound_cidrs, ask.remote) {

@@ -15,7 +15,7 @@ use zone_ports::{Key, KeyRange};
 
 use crate::permit::Permit;
 use crate::record::{V1, decode};
-use crate::token::{LONGEST, TRIES, TokenEntry, TokenId};
+use crate::token::{LONGEST, TRIES, TokenEntry, TokenId, TokenKind};
 use crate::{Access, AccessError, MountKind, OpenState};
 
 /// Most entries of one token.
@@ -150,9 +150,13 @@ fn owner(permit: &Permit) -> Result<&TokenEntry, AccessError> {
     let token = permit.token().filter(|token| {
         permit.mount().kind == MountKind::Cubbyhole && token.record.namespace == *permit.namespace()
     });
-    token
-        .map(|token| &**token)
-        .ok_or(AccessError::Denied("a cubbyhole belongs to a token"))
+    let token = token.ok_or(AccessError::Denied("a cubbyhole belongs to a token"))?;
+    match token.kind {
+        TokenKind::Service => Ok(token),
+        TokenKind::Batch => Err(AccessError::invalid(
+            "cubbyhole operations are only supported by \"service\" type tokens",
+        )),
+    }
 }
 
 fn encoded(data: Box<RawValue>) -> Result<Zeroizing<Vec<u8>>, AccessError> {

@@ -46,8 +46,8 @@ pub use permit::Permit;
 pub use policies::{PolicyRecord, login_policies};
 pub use renewal::{RenewalTerms, Renewals};
 pub use token::{
-    AliasName, CreateToken, Created, LoginGrant, TokenEntry, TokenId, TokenKind, TokenRecord,
-    Wrapped, WrappedAnswer, WrappedAt,
+    AliasName, CreateToken, Created, CutMark, CutOff, LoginGrant, RoleChange, RoleKind, TokenEntry,
+    TokenId, TokenKind, TokenRecord, TokenRole, Wrapped, WrappedAnswer, WrappedAt, role_name,
 };
 pub use zone_policy::Operation;
 

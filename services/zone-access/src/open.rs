@@ -57,7 +57,12 @@ pub const SUDO: &[(MountKind, &[&str])] = &[
     ),
     (
         MountKind::Token,
-        &["accessors", "create-orphan", "revoke-orphan"],
+        &[
+            "accessors",
+            "create-orphan",
+            "revoke-orphan",
+            "revoke-batch",
+        ],
     ),
 ];
 

@@ -285,7 +285,7 @@ impl Access {
     }
 
     /// The policies of these names that there are, but for `without`.
-    async fn parsed_policies(
+    pub(crate) async fn parsed_policies(
         &self,
         names: &[String],
         without: Option<&PolicyName>,

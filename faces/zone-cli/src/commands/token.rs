@@ -54,7 +54,11 @@ pub(super) mod create {
                 "The token's text; needs sudo. @file and - work.",
             ),
             flag("role", "name", "A token role."),
-            flag("type", "type", "Only service exists."),
+            flag(
+                "type",
+                "type",
+                "service, or batch: not stored, not renewable, ends by its time.",
+            ),
             flag(
                 "entity-alias",
                 "name",

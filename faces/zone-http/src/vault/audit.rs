@@ -259,7 +259,7 @@ fn caller<'a>(inbound: &'a Inbound, token: &'a TokenEntry) -> AuthPart<'a> {
         accessor: Some(&token.record.accessor),
         display_name: &token.record.display_name,
         policies: &token.record.policies,
-        token_type: "service",
+        token_type: token.kind.as_str(),
         ..AuthPart::default()
     }
 }

@@ -100,6 +100,7 @@ pub(super) fn encode(id: &RequestId, path: &RequestPath, result: Result<Reply, F
             })
         },
         Ok(Reply::Data(answer)) => enveloped(id, path, 200, answer),
+        Ok(Reply::Accepted(answer)) => enveloped(id, path, 202, answer),
         Ok(Reply::Gone(answer)) => enveloped(id, path, 404, answer),
         Err(fault) => {
             let error = (!fault.errors.is_empty()).then(|| fault.errors.join("; "));

@@ -29,6 +29,8 @@ pub enum Reply {
     NoContent,
     /// 200 with `data` in Vault's envelope.
     Data(Answer),
+    /// 202 with Vault's envelope: the work goes on in the background.
+    Accepted(Answer),
     /// 404 with `data` in Vault's envelope (a deleted KV version).
     Gone(Answer),
     /// 200 with bytes of the engine's own (certificates, CRLs), no envelope.
@@ -114,7 +116,7 @@ pub struct Auth {
     pub renewable: bool,
     /// The entity behind it; empty for none.
     pub entity_id: String,
-    /// `service`.
+    /// `service` or `batch`.
     pub token_type: &'static str,
     /// Whether it has no parent.
     pub orphan: bool,

@@ -26,6 +26,7 @@ mod sys_policy;
 #[cfg(test)]
 mod tests;
 mod token;
+mod token_role;
 mod wrapping;
 
 use http::Method;

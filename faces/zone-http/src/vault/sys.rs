@@ -39,8 +39,11 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
 /// slash behind it, and policy names, whose case does not count. What the policy judges is what
 /// is served (A3): a rule for `sys/policies/acl/prod` holds for `PROD` too.
 pub(super) fn canonical(path: &RequestPath, operation: Operation) -> Option<RequestPath> {
-    if operation == Operation::List || !path.as_str().starts_with("sys/") {
+    if operation == Operation::List {
         return None;
+    }
+    if !path.as_str().starts_with("sys/") {
+        return super::token_role::canonical(path);
     }
     let bare = path.as_str().trim_end_matches('/');
     for prefix in ["sys/policies/acl/", "sys/policy/"] {

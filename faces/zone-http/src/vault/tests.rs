@@ -6,4 +6,5 @@ mod open;
 mod routes;
 mod shapes;
 mod sys;
+mod tokens;
 mod wrapping;

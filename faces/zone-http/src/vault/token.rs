@@ -3,21 +3,29 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use zone_access::{CreateToken, Operation, TokenEntry, TokenRecord};
+use zone_access::{CreateToken, Operation, TokenEntry, TokenKind, TokenRecord};
 use zone_types::{EntityId, Secret, Timestamp};
 
 use super::exchange::{Answer, Auth, Call, Fault, Reply};
 use super::fields::{Fields, wipe};
 use super::sys::writes;
+use super::token_role;
 use crate::Zone;
 
 /// Serves one permitted call below `auth/token/`.
 pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     let rest = call.permit.rest();
+    if let Some(name) = rest.strip_prefix("roles/") {
+        return token_role::handle(zone, call, name).await;
+    }
+    if rest == "revoke-batch" {
+        return token_role::revoke_batch(zone, call).await;
+    }
     let (verb, whose) = rest.split_once('-').unwrap_or((rest, ""));
     let reads = call.permit.operation() == Operation::Read;
     match (verb, whose) {
         ("create", "" | "orphan") if writes(call) => create(zone, call).await,
+        _ if rest.starts_with("create/") && writes(call) => create(zone, call).await,
         ("lookup", "" | "self") if reads => {
             let (text, entry) = subject(zone, call, "self").await?;
             lookup(call, &entry, text)
@@ -36,9 +44,11 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         }
         ("revoke", "orphan") if writes(call) => {
             let (_, entry) = named(zone, call).await?;
+            refuse_batch(&entry)?;
             zone.system.access().revoke_orphan(&entry.id).await?;
             Ok(Reply::NoContent)
         }
+        ("tidy", "") if writes(call) => tidy(zone).await,
         ("accessors/", "") if call.permit.operation() == Operation::List => {
             Reply::keys(&zone.system.access().accessors(&call.permit).await?)
         }
@@ -47,7 +57,7 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     }
 }
 
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "create",
     "create-orphan",
     "lookup",
@@ -61,7 +71,19 @@ const KNOWN: [&str; 13] = [
     "revoke-accessor",
     "revoke-orphan",
     "accessors",
+    "tidy",
 ];
+
+/// One round at once; the background work does the rest, as it does anyway.
+async fn tidy(zone: &Zone) -> Result<Reply, Fault> {
+    zone.system.access().sweep().await?;
+    let text = "Tidy operation successfully started. Any information from the operation will be \
+                printed to the server logs.";
+    Ok(Reply::Accepted(Answer {
+        warnings: vec![text.to_owned()],
+        ..Answer::default()
+    }))
+}
 
 async fn create(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     let ask = read_ask(&Fields(&call.data))?;
@@ -76,13 +98,12 @@ async fn create(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
 fn read_ask(fields: &Fields<'_>) -> Result<CreateToken, Fault> {
     let filled =
         |name| -> Result<_, Fault> { Ok(fields.text(name)?.filter(|text| !text.is_empty())) };
-    if !matches!(
-        filled("type")?.as_deref(),
-        None | Some("service" | "default-service")
-    ) {
-        let text = "field 'type': only service tokens exist";
-        return Err(Fault::bad_request(text));
-    }
+    let kind = match filled("type")?.as_deref() {
+        None => None,
+        Some("service") => Some(TokenKind::Service),
+        Some("batch") => Some(TokenKind::Batch),
+        Some(_) => return Err(Fault::bad_request("invalid 'type' value")),
+    };
     if filled("entity_alias")?.is_some() {
         let text = "field 'entity_alias': needs a token role, which does not exist";
         return Err(Fault::bad_request(text));
@@ -91,9 +112,6 @@ fn read_ask(fields: &Fields<'_>) -> Result<CreateToken, Fault> {
         None => fields.seconds("lease")?,
         given => given,
     };
-    let uses = fields.number("num_uses")?.unwrap_or(0);
-    let uses = u64::try_from(uses)
-        .map_err(|_| Fault::bad_request("field 'num_uses': must not be negative"))?;
     Ok(CreateToken {
         id: filled("id")?.map(Secret::new),
         policies: fields.list("policies")?.unwrap_or_default(),
@@ -105,9 +123,17 @@ fn read_ask(fields: &Fields<'_>) -> Result<CreateToken, Fault> {
         explicit_max_ttl: fields.seconds("explicit_max_ttl")?.unwrap_or(0),
         period: fields.seconds("period")?.unwrap_or(0),
         display_name: fields.text("display_name")?.unwrap_or_default(),
-        num_uses: uses,
+        num_uses: count(fields, "num_uses")?.unwrap_or(0),
         bound_cidrs: fields.list("bound_cidrs")?.unwrap_or_default(),
+        kind,
     })
+}
+
+/// A number of uses.
+pub(super) fn count(fields: &Fields<'_>, name: &str) -> Result<Option<u64>, Fault> {
+    let negative = |_| Fault::bad_request(format!("field '{name}': must not be negative"));
+    let given = fields.number(name)?;
+    given.map(u64::try_from).transpose().map_err(negative)
 }
 
 /// The token of the request itself. A last use counts: the token is in the permit although its
@@ -174,7 +200,16 @@ async fn renew(
     }))
 }
 
+/// What is not stored cannot be ended one by one.
+fn refuse_batch(entry: &TokenEntry) -> Result<(), Fault> {
+    match entry.kind {
+        TokenKind::Service => Ok(()),
+        TokenKind::Batch => Err(Fault::bad_request("batch tokens cannot be revoked")),
+    }
+}
+
 async fn revoke(zone: &Zone, entry: &TokenEntry) -> Result<Reply, Fault> {
+    refuse_batch(entry)?;
     zone.system.access().revoke_token(&entry.id).await?;
     Ok(Reply::NoContent)
 }
@@ -200,7 +235,7 @@ fn lookup(call: &Call, entry: &TokenEntry, text: Option<Secret<String>>) -> Resu
         "policies": record.policies,
         "renewable": record.renewable,
         "ttl": record.ttl(now),
-        "type": "service",
+        "type": entry.kind.as_str(),
     });
     if record.period > 0 {
         data["period"] = record.period.into();
@@ -244,7 +279,7 @@ pub(super) fn auth_block(
         lease_duration: record.ttl(now),
         renewable: record.renewable,
         entity_id: entity_of(record).to_owned(),
-        token_type: "service",
+        token_type: entry.kind.as_str(),
         orphan: record.orphan(),
         mfa_requirement: None,
         num_uses: record.num_uses,

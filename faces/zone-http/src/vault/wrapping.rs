@@ -83,7 +83,7 @@ pub(super) async fn wrap(
 ) -> Encoded {
     let encode = |result| envelope::encode(&inbound.id, &inbound.path, result);
     let mut open = match result {
-        Ok(reply @ (Reply::Data(_) | Reply::Gone(_))) => encode(Ok(reply)),
+        Ok(reply @ (Reply::Data(_) | Reply::Accepted(_) | Reply::Gone(_))) => encode(Ok(reply)),
         Ok(Reply::Raw { .. }) => {
             let text = "X-Vault-Wrap-TTL: this answer is not JSON and cannot be wrapped";
             return encode(Err(Fault::bad_request(text)));
@@ -93,7 +93,10 @@ pub(super) async fn wrap(
     let answer = WrappedAnswer {
         status: open.outbound.status,
         body: std::mem::take(&mut open.outbound.body),
-        wrapped_accessor: open.auth.as_ref().map(|auth| auth.accessor.clone()),
+        // A batch token has none.
+        wrapped_accessor: (open.auth.as_ref())
+            .map(|auth| auth.accessor.clone())
+            .filter(|accessor| !accessor.is_empty()),
     };
     match zone.system.access().wrap(&call.permit, answer).await {
         Ok(wrapped) => Encoded {

@@ -1,19 +1,24 @@
-//! Making a token: one record, one accessor, one expiry entry, one child entry, one batch (S1).
+//! Making a token: one record, one accessor, one expiry entry, one child entry, one batch (S1). Of
+//! a batch token nothing is stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use zone_barrier::{BarrierError, Batch};
-use zone_types::{Cidr, NamespaceId, Secret, Timestamp};
+use zone_types::{NamespaceId, Secret};
 
+use super::batch::refuse_unfit;
+use super::grant::{granted_cidrs, granted_policies, refuse_privileged};
 use super::life::TRIES;
-use super::{AccessorRecord, DEEPEST, LONGEST, TokenEntry, TokenId, TokenRecord, tree};
+use super::role::{RoleKind, TokenRole};
+use super::spans::Spans;
+pub(super) use super::spans::{or, renewed_until};
+use super::{AccessorRecord, DEEPEST, LONGEST, TokenEntry, TokenId, TokenKind, TokenRecord, tree};
 use crate::expiry::{self, ExpiryKind};
 use crate::permit::Permit;
-use crate::policies::assignable;
 use crate::record::{MARK, V1};
-use crate::{Access, AccessError, DEFAULT_TTL_SECS, MAX_TTL_SECS, OpenState};
+use crate::{Access, AccessError, OpenState};
 
 /// Largest record of a new token in bytes.
 const LARGEST: usize = 16 * 1024;
@@ -45,6 +50,8 @@ pub struct CreateToken {
     pub num_uses: u64,
     /// Addresses from which it can be used.
     pub bound_cidrs: Vec<String>,
+    /// How it is kept; what its role says, else as a service token.
+    pub kind: Option<TokenKind>,
 }
 
 /// A new token. The only place where its text exists.
@@ -57,37 +64,73 @@ pub struct Created {
 }
 
 impl Access {
-    /// Makes a token for the permit's caller.
+    /// Makes a token for the permit's caller, by the role that the path names if it names one.
     pub async fn create_token(
         &self,
         permit: &Permit,
-        ask: CreateToken,
+        mut ask: CreateToken,
     ) -> Result<Created, AccessError> {
         let caller = permit.token().ok_or(AccessError::Denied("no token"))?;
-        if caller.record.num_uses > 0 {
-            return Err(AccessError::invalid(
-                "restricted use token cannot generate child tokens",
-            ));
-        }
+        refuse_childless(caller)?;
         if !permit.sudo {
             refuse_privileged(&ask, permit)?;
         }
         let state = self.state()?;
-        let policies = granted_policies(&ask, &caller.record, permit.sudo)?;
-        if !permit.sudo && policies != caller.record.policies {
-            let child = self.acl(&state, &policies).await?;
-            // One of the parent's policies may hold another one back.
-            if !permit.acl().is_some_and(|own| own.covers(&child)) {
-                return Err(AccessError::invalid(
-                    "child policies give more on some path than all policies of the parent do \
-                     together; that needs sudo on this path",
-                ));
-            }
+        let role = self.role_behind(&state, permit).await?;
+        let role = role.as_ref();
+        if let Some(role) = role {
+            role.shape(&mut ask);
         }
-        let record = record_for(&ask, policies, caller, permit)?;
+        let policies = granted_policies(&ask, &caller.record, role, permit.sudo)?;
+        if !role.is_some_and(TokenRole::gives_policies) {
+            self.refuse_more(&state, permit, &policies).await?;
+        }
+        let kinds = role.map_or(RoleKind::DefaultService, |role| role.token_type);
+        if kinds.of(ask.kind) == TokenKind::Batch {
+            refuse_unfit(&ask, &policies)?;
+            let record = record_for(&ask, policies, caller, permit, role)?;
+            return self.made_batch(&state, record, &caller.id).await;
+        }
+        let record = record_for(&ask, policies, caller, permit, role)?;
         check_size(&record)?;
         self.store_new_token(&state, record, ask.id, Some(&caller.id))
             .await
+    }
+
+    /// Refuses policies that together give more than the caller's, unless he has sudo: one of his
+    /// may hold another one back.
+    async fn refuse_more(
+        &self,
+        state: &OpenState,
+        permit: &Permit,
+        policies: &[String],
+    ) -> Result<(), AccessError> {
+        let same = |caller: &Arc<TokenEntry>| caller.record.policies == policies;
+        if permit.sudo || permit.token().is_some_and(same) {
+            return Ok(());
+        }
+        let child = self.acl(state, policies).await?;
+        match permit.acl().is_some_and(|own| own.covers(&child)) {
+            true => Ok(()),
+            false => Err(AccessError::invalid(
+                "child policies give more on some path than all policies of the parent do \
+                 together; that needs sudo on this path",
+            )),
+        }
+    }
+
+    async fn made_batch(
+        &self,
+        state: &OpenState,
+        record: TokenRecord,
+        creator: &TokenId,
+    ) -> Result<Created, AccessError> {
+        let made = self.sealed_token(state, record)?;
+        // Looked at last, so that a creator that was revoked before this answer made none.
+        match self.live(state, creator, self.instant()).await? {
+            Some(_) => Ok(made),
+            None => Err(AccessError::Denied("the parent token has ended")),
+        }
     }
 
     /// The first token of a zone. Called by init alone, between its two steps.
@@ -232,107 +275,15 @@ pub(super) fn creation_batch(
     Ok(batch)
 }
 
-/// What takes sudo on the endpoint, as in Vault.
-fn refuse_privileged(ask: &CreateToken, permit: &Permit) -> Result<(), AccessError> {
-    if ask.id.is_some() {
-        return Err(AccessError::Denied(
-            "a custom token id needs sudo on this path",
-        ));
-    }
-    if ask.no_parent && permit.rest() != "create-orphan" {
-        return Err(AccessError::Denied(
-            "an orphan token needs sudo on this path",
-        ));
-    }
-    if ask.period > 0 {
-        return Err(AccessError::Denied(
-            "a periodic token needs sudo on this path",
-        ));
-    }
-    Ok(())
-}
-
-/// The policies of the new token: normalised, sorted; nobody grants what he lacks without sudo,
-/// and only root grants root (attack 8).
-fn granted_policies(
-    ask: &CreateToken,
-    caller: &TokenRecord,
-    sudo: bool,
-) -> Result<Vec<String>, AccessError> {
-    let mut policies = Vec::new();
-    for text in &ask.policies {
-        policies.push(assignable(text)?.as_str().to_owned());
-    }
-    if policies.is_empty() {
-        policies.clone_from(&caller.policies);
-    }
-    if policies.iter().any(|policy| policy == "root") {
-        if !caller.is_root() {
-            return Err(AccessError::invalid(
-                "root tokens may not be created without parent token being root",
-            ));
-        }
-        return Ok(vec!["root".into()]);
-    }
-    if !sudo && policies.iter().any(|p| !caller.policies.contains(p)) {
-        return Err(AccessError::invalid(
-            "child policies must be subset of parent",
-        ));
-    }
-    let default = || "default".to_owned();
-    if ask.no_default_policy {
-        policies.retain(|policy| *policy != default());
-    } else if sudo || caller.policies.contains(&default()) {
-        policies.push(default());
-    }
-    policies.sort();
-    policies.dedup();
-    Ok(policies)
-}
-
-/// The addresses of the new token: those asked for, else the caller's. Without sudo none from
-/// which the caller itself could not come.
-fn granted_cidrs(
-    ask: &CreateToken,
-    caller: &TokenRecord,
-    sudo: bool,
-) -> Result<Vec<String>, AccessError> {
-    let mut asked = Vec::new();
-    for text in &ask.bound_cidrs {
-        asked.push(Cidr::parse(text).ok_or_else(|| {
-            AccessError::invalid("bound_cidrs: give addresses or CIDR blocks, IPv4 in plain form")
-        })?);
-    }
-    if sudo || caller.bound_cidrs.is_empty() {
-        return Ok(ask.bound_cidrs.clone());
-    }
-    if asked.is_empty() {
-        return Ok(caller.bound_cidrs.clone());
-    }
-    let held: Vec<Cidr> = caller
-        .bound_cidrs
-        .iter()
-        .filter_map(|text| Cidr::parse(text))
-        .collect();
-    if asked
-        .iter()
-        .all(|cidr| held.iter().any(|mine| mine.contains(cidr)))
-    {
-        return Ok(ask.bound_cidrs.clone());
-    }
-    Err(AccessError::invalid(
-        "bound_cidrs must lie within those of the parent",
-    ))
-}
-
 fn record_for(
     ask: &CreateToken,
     policies: Vec<String>,
     caller: &TokenEntry,
     permit: &Permit,
+    role: Option<&TokenRole>,
 ) -> Result<TokenRecord, AccessError> {
     check_id(ask)?;
-    let bound_cidrs = granted_cidrs(ask, &caller.record, permit.sudo)?;
+    let bound_cidrs = granted_cidrs(ask, &caller.record, role, permit.sudo)?;
     let is_root = policies.iter().any(|policy| policy == "root");
     let spans = Spans::granted(ask, permit, is_root);
     if is_root && spans.ttl == 0 && caller.record.expire_time.is_some() {
@@ -348,7 +299,7 @@ fn record_for(
         namespace: permit.namespace().clone(),
         accessor: String::new(),
         policies,
-        path: permit.path().as_str().to_owned(),
+        path: path_of(permit, role),
         meta: ask.meta.clone(),
         display_name: display_name(&ask.display_name),
         num_uses: ask.num_uses,
@@ -363,9 +314,32 @@ fn record_for(
         bound_cidrs,
         max_ttl: 0,
         entity: caller.record.entity.clone(),
-        role: None,
+        role: role.map(|role| role.name.clone()),
         auth_mount: None,
     })
+}
+
+/// What has no children.
+fn refuse_childless(caller: &TokenEntry) -> Result<(), AccessError> {
+    if caller.kind == TokenKind::Batch {
+        return Err(AccessError::invalid(
+            "batch tokens cannot create more tokens",
+        ));
+    }
+    if caller.record.num_uses > 0 {
+        return Err(AccessError::invalid(
+            "restricted use token cannot generate child tokens",
+        ));
+    }
+    Ok(())
+}
+
+fn path_of(permit: &Permit, role: Option<&TokenRole>) -> String {
+    let path = permit.path().as_str();
+    match role.map_or("", |role| &role.path_suffix) {
+        "" => path.to_owned(),
+        suffix => format!("{path}/{suffix}"),
+    }
 }
 
 fn display_name(asked: &str) -> String {
@@ -406,68 +380,4 @@ fn check_id(ask: &CreateToken) -> Result<(), AccessError> {
         ));
     }
     Ok(())
-}
-
-/// The spans of a token in seconds; zero for none.
-struct Spans {
-    ttl: u64,
-    explicit_max: u64,
-    period: u64,
-}
-
-impl Spans {
-    /// As in Vault: the mount's maximum bounds the TTL and the explicit maximum; a period escapes
-    /// it, but not the explicit maximum. Only root may be without end.
-    fn granted(ask: &CreateToken, permit: &Permit, is_root: bool) -> Self {
-        let config = &permit.mount().config;
-        let longest = or(config.max_lease_ttl, MAX_TTL_SECS);
-        let bounded = |span: u64, bound: u64| if bound > 0 { span.min(bound) } else { span };
-        if ask.period > 0 {
-            let period = bounded(ask.period, ask.explicit_max_ttl);
-            return Self {
-                ttl: period,
-                explicit_max: ask.explicit_max_ttl,
-                period,
-            };
-        }
-        let explicit_max = ask.explicit_max_ttl.min(longest);
-        let ttl = if is_root && ask.ttl == 0 {
-            explicit_max
-        } else {
-            let asked = or(ask.ttl, or(config.default_lease_ttl, DEFAULT_TTL_SECS));
-            bounded(asked.min(longest), explicit_max)
-        };
-        Self {
-            ttl,
-            explicit_max,
-            period: 0,
-        }
-    }
-}
-
-/// The latest end that a renewal at `now` may reach. `mount_max` is the longest lease time of the
-/// mount that made the token, zero for the zone's.
-pub(super) fn renewed_until(
-    record: &TokenRecord,
-    mount_max: u64,
-    increment: u64,
-    now: Timestamp,
-) -> Timestamp {
-    let secs = Duration::from_secs;
-    let wanted = or(record.period, or(increment, record.creation_ttl));
-    let mut end = now.plus(secs(wanted));
-    if record.explicit_max_ttl > 0 {
-        end = end.min(record.creation_time.plus(secs(record.explicit_max_ttl)));
-    }
-    if record.period == 0 {
-        let longest = or(mount_max, MAX_TTL_SECS);
-        let longest = longest.min(or(record.max_ttl, longest));
-        end = end.min(record.creation_time.plus(secs(longest)));
-    }
-    end
-}
-
-/// The first number unless it is zero, which stands for not given.
-pub(super) fn or(given: u64, otherwise: u64) -> u64 {
-    if given > 0 { given } else { otherwise }
 }

@@ -7,7 +7,7 @@ use zone_ports::KeyRange;
 
 use super::create::{or, renewed_until};
 use super::tree::Children;
-use super::{TokenEntry, TokenRecord};
+use super::{TokenEntry, TokenKind, TokenRecord};
 use crate::expiry::{self, ExpiryKind};
 use crate::mount::MountKind;
 use crate::permit::Permit;
@@ -27,6 +27,9 @@ impl Access {
         increment: u64,
     ) -> Result<Arc<TokenEntry>, AccessError> {
         let state = self.state()?;
+        if token.kind == TokenKind::Batch {
+            return Err(AccessError::invalid("batch tokens cannot be renewed"));
+        }
         for _ in 0..TRIES {
             let now = self.instant();
             let found = self.read_token(&state, &token.id).await?;
@@ -37,11 +40,8 @@ impl Access {
                 return Err(AccessError::invalid("lease is not renewable"));
             }
             let mut record = current.record.clone();
-            let mut increment = increment;
-            if let Some(terms) = self.renewal_terms(&record).await? {
-                (record.max_ttl, record.period) = (terms.max_ttl, terms.period);
-                increment = or(increment, terms.ttl);
-            }
+            let ttl = self.renew_by_role(&state, &mut record).await?;
+            let increment = or(increment, ttl);
             let end = renewed_until(&record, mount_max(&state, &record), increment, now);
             if end <= now {
                 return Err(AccessError::invalid("past the max TTL, cannot renew"));
@@ -53,6 +53,31 @@ impl Access {
             }
         }
         Err(AccessError::Busy)
+    }
+
+    /// Lets the role that made a token have its say once more. The time to live that it gives;
+    /// zero if it does not say.
+    async fn renew_by_role(
+        &self,
+        state: &OpenState,
+        record: &mut TokenRecord,
+    ) -> Result<u64, AccessError> {
+        if let Some(terms) = self.renewal_terms(record).await? {
+            (record.max_ttl, record.period) = (terms.max_ttl, terms.period);
+            return Ok(terms.ttl);
+        }
+        let (Some(name), None) = (&record.role, &record.auth_mount) else {
+            return Ok(0);
+        };
+        match self.stored_role(state, name).await? {
+            Some(role) => {
+                role.renew(record);
+                Ok(0)
+            }
+            None => Err(AccessError::invalid(
+                "original token role could not be found, not renewing",
+            )),
+        }
     }
 
     /// Counts one use of a token with limited uses, exactly once for each request. `None` if

@@ -15,7 +15,7 @@ use super::{Created, TokenEntry, TokenKind, TokenRecord};
 use crate::permit::Permit;
 use crate::policies::policy_name;
 use crate::record::V1;
-use crate::{Access, AccessError, DEFAULT_TTL_SECS, MAX_TTL_SECS, MountKind};
+use crate::{Access, AccessError, DEFAULT_TTL_SECS, MAX_TTL_SECS, MountKind, OpenState};
 
 /// By what name an auth method knows somebody. Exactly these bytes: `Ann` and `ann` are two.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +75,11 @@ impl Access {
         if !kind.is_auth() || kind == MountKind::Token {
             return Err(AccessError::Denied("nobody logs in there"));
         }
-        if grant.kind == TokenKind::Batch {
-            return Err(AccessError::invalid("batch tokens do not exist yet"));
-        }
         let state = self.state()?;
         let mut record = record_of(permit, grant)?;
+        if grant.kind == TokenKind::Batch {
+            return self.batch_login(&state, record, with).await;
+        }
         let (text, accessor) = self.drawn_token();
         record.accessor = accessor;
         check_size(&record)?;
@@ -90,6 +90,36 @@ impl Access {
                 let entry = Arc::new(TokenEntry::new(id, record, revision));
                 Ok(Some(Created { text, entry }))
             }
+            Err(BarrierError::Conflict) => Ok(None),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+impl Access {
+    /// The batch token of a login; only what the method changes is stored.
+    async fn batch_login(
+        &self,
+        state: &Arc<OpenState>,
+        record: TokenRecord,
+        with: Batch,
+    ) -> Result<Option<Created>, AccessError> {
+        let unfit = [
+            (record.period > 0, "period"),
+            (record.num_uses > 0, "num_uses"),
+            (record.explicit_max_ttl > 0, "explicit_max_ttl"),
+        ];
+        if let Some((_, field)) = unfit.iter().find(|(unfit, _)| *unfit) {
+            return Err(AccessError::invalid(format!(
+                "batch tokens cannot have \"{field}\" set"
+            )));
+        }
+        let made = self.sealed_token(state, record)?;
+        if with.changes.is_empty() && with.conditions.is_empty() {
+            return Ok(Some(made));
+        }
+        match self.change(state, with, |_, _| ()).await {
+            Ok(_) => Ok(Some(made)),
             Err(BarrierError::Conflict) => Ok(None),
             Err(other) => Err(other.into()),
         }

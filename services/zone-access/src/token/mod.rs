@@ -1,25 +1,33 @@
-//! Service tokens: what is stored, how one is found, whether it still counts.
+//! Tokens: what is stored, how one is found, whether it still counts.
 //!
-//! A token is `hvs.` and 24 random base62 digits (142 bits). The store sees only its HMAC (B1);
+//! A service token is `hvs.` and 24 random base62 digits (142 bits). The store sees only its HMAC (B1);
 //! nothing that is stored can be turned back into it.
 //!
 //! A token counts while its own record is there, its time has not passed, and all its ancestors
 //! count. So deleting a parent's record ends the whole tree at once (S1), whatever the number of
 //! its descendants; [`tree`] removes their records afterwards. A record and a work record of
-//! [`tree`] never stand for the same token at the same time.
+//! [`tree`] never stand for the same token at the same time. Of a batch token (`hvb.`) nothing is
+//! stored: [`batch`].
 
+mod batch;
 mod bound;
 mod create;
+mod cutoff;
+mod grant;
 mod life;
 mod login;
 mod method;
+mod role;
+mod spans;
 pub(crate) mod tree;
 mod wrap;
 
 pub(crate) use bound::bound_to;
 pub use create::{CreateToken, Created};
+pub use cutoff::{CutMark, CutOff};
 pub(crate) use life::TRIES;
 pub use login::{AliasName, LoginGrant};
+pub use role::{RoleChange, RoleKind, TokenRole, role_name};
 pub use wrap::{Wrapped, WrappedAnswer, WrappedAt};
 
 use std::collections::BTreeMap;
@@ -195,8 +203,10 @@ impl TokenRecord {
 pub struct TokenEntry {
     /// Which.
     pub id: TokenId,
-    /// What is stored of it.
+    /// What is stored of it, or what a batch token says of itself.
     pub record: TokenRecord,
+    /// How it is kept.
+    pub kind: TokenKind,
     /// The group that wrote the record.
     pub(crate) revision: Revision,
     /// Its compiled policies, with the policy generation that they were compiled from.
@@ -209,6 +219,7 @@ impl TokenEntry {
         Self {
             id,
             record,
+            kind: TokenKind::Service,
             revision,
             compiled,
         }
@@ -226,7 +237,10 @@ pub(crate) struct TokenStore {
     /// For its keys. It may have been tuned since.
     mount: Arc<Mount>,
     hmac: zone_crypto::hmac::Key,
+    batch: batch::BatchKey,
     cache: Cache<TokenId, Arc<TokenEntry>>,
+    /// Marks of [`cutoff`] that were asked for lately.
+    marks: Cache<TokenId, Option<Timestamp>>,
     /// By a part of the id: who counts a use of a token with limited uses.
     turns: [tokio::sync::Mutex<()>; TURNS],
 }
@@ -273,7 +287,9 @@ impl TokenStore {
         Ok(Self {
             mount,
             hmac: zone_crypto::hmac::Key::new(&salt),
+            batch: batch::BatchKey::new(&salt),
             cache: Cache::new(16_384),
+            marks: Cache::new(4096),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         })
     }
@@ -321,12 +337,24 @@ impl TokenStore {
 impl Access {
     /// The token of that text, if it counts now.
     pub async fn token(&self, text: &str) -> Result<Option<Arc<TokenEntry>>, AccessError> {
+        let state = self.state()?;
+        self.find(&state, text, self.instant()).await
+    }
+
+    /// The token of that text, of either kind, if it counts at `now`.
+    pub(crate) async fn find(
+        &self,
+        state: &OpenState,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Option<Arc<TokenEntry>>, AccessError> {
+        if text.starts_with(batch::PREFIX) {
+            return self.batch_token(state, text, now).await;
+        }
         if text.is_empty() || text.len() > LONGEST {
             return Ok(None);
         }
-        let state = self.state()?;
-        let id = state.tokens.id_of(text);
-        self.live(&state, &id, self.instant()).await
+        self.live(state, &state.tokens.id_of(text), now).await
     }
 
     /// The token that `accessor` stands for, if it counts now.

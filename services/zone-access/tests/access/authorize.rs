@@ -101,6 +101,7 @@ fn the_golden_list_of_endpoints_that_need_sudo() {
         "token accessors",
         "token create-orphan",
         "token revoke-orphan",
+        "token revoke-batch",
     ];
     assert_eq!(lines, golden);
 }

@@ -159,6 +159,11 @@ pub(crate) struct TokenRecords {
 }
 
 impl TokenRecords {
+    /// How many tokens there are.
+    pub(crate) fn count(&self) -> usize {
+        self.tokens.len()
+    }
+
     pub(crate) async fn read(lab: &Lab) -> Self {
         let area = token_area(lab);
         Self {

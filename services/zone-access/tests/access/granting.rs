@@ -223,7 +223,10 @@ async fn attack_8_addresses_of_a_child_lie_within_its_parents() {
         &["10.2.0.0/16", "::/64"],
     ] {
         let refused = said(make(wide).await);
-        assert_eq!(refused, "bound_cidrs must lie within those of the parent");
+        assert_eq!(
+            refused,
+            "bound_cidrs must lie within those of the parent, or of the role"
+        );
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod authorize;
+mod batch_tokens;
 mod coherence;
 mod common;
 mod cubbyhole;
@@ -14,6 +15,7 @@ mod mounts;
 mod policies;
 mod records;
 mod revocation;
+mod roles;
 mod slow;
 mod tokens;
 mod wrapping;

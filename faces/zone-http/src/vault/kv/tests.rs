@@ -33,6 +33,7 @@ impl Bench {
         let (status, answer) = match handle(&self.kv, &call).await {
             Ok(Reply::NoContent) => return "204".to_owned(),
             Ok(Reply::Data(answer)) => (200, answer),
+            Ok(Reply::Accepted(answer)) => (202, answer),
             Ok(Reply::Gone(answer)) => (404, answer),
             Ok(Reply::Raw { .. } | Reply::Unwrapped { .. }) => {
                 panic!("KV has an envelope for everything")

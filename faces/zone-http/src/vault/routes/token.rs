@@ -18,7 +18,48 @@ const CREATE: &[super::Field] = &[
     text("display_name", "Shown in the audit trail"),
     number("num_uses", "Uses; 0 for unlimited"),
     texts("bound_cidrs", "Addresses from which it can be used"),
-    text("type", "service"),
+    text("type", "service or batch"),
+];
+const ROLE: &[super::Field] = &[
+    texts("allowed_policies", "Policies that its tokens can have"),
+    texts("allowed_policies_glob", "Patterns of further ones"),
+    texts("disallowed_policies", "Policies that its tokens never have"),
+    texts("disallowed_policies_glob", "Patterns of further ones"),
+    texts(
+        "allowed_entity_aliases",
+        "Aliases that its tokens can be given to",
+    ),
+    flag("orphan", "Its tokens have no parent"),
+    flag("renewable", "Its tokens can be renewed"),
+    text("path_suffix", "Stands behind the path of its tokens"),
+    time("token_period", "Makes its tokens periodic"),
+    time("period", "Older name of token_period"),
+    time(
+        "token_explicit_max_ttl",
+        "Longest life, whatever the renewals",
+    ),
+    time("explicit_max_ttl", "Older name of token_explicit_max_ttl"),
+    number("token_num_uses", "Uses of its tokens; 0 for unlimited"),
+    flag("token_no_default_policy", "Leaves out the policy default"),
+    texts(
+        "token_bound_cidrs",
+        "Addresses from which its tokens can be used",
+    ),
+    texts("bound_cidrs", "Older name of token_bound_cidrs"),
+    text(
+        "token_type",
+        "service, batch, default-service or default-batch",
+    ),
+];
+const CUT: &[super::Field] = &[
+    text("role", "Of tokens that this role made"),
+    text("mount", "Whose role; auth/token/ if not given"),
+    text("entity_id", "Of tokens of this entity"),
+    flag("all", "Of all batch tokens"),
+    text(
+        "issued_before",
+        "RFC 3339 or seconds since 1970; now if not given",
+    ),
 ];
 const TOKEN: &[super::Field] = &[text("token", "The token")];
 const ACCESSOR: &[super::Field] = &[text("accessor", "The token's accessor")];
@@ -33,6 +74,11 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         pattern: "create",
         about: "Makes a token",
+        does: &[write(CREATE)],
+    },
+    Route {
+        pattern: "create/{role}",
+        about: "Makes a token by a token role",
         does: &[write(CREATE)],
     },
     Route {
@@ -87,6 +133,26 @@ pub(super) const ROUTES: &[Route] = &[
         pattern: "revoke-accessor",
         about: "Ends a token and all below it, by its accessor",
         does: &[write(ACCESSOR)],
+    },
+    Route {
+        pattern: "revoke-batch",
+        about: "Ends batch tokens by when they were made; read, the marks that do",
+        does: &[read(&[]), write(CUT)],
+    },
+    Route {
+        pattern: "roles",
+        about: "The names of token roles",
+        does: &[list(&[])],
+    },
+    Route {
+        pattern: "roles/{role}",
+        about: "A token role: what tokens made at create/{role} are like",
+        does: &[read(&[]), write(ROLE), super::delete()],
+    },
+    Route {
+        pattern: "tidy",
+        about: "Removes in the background what ended tokens left behind",
+        does: &[write(&[])],
     },
     Route {
         pattern: "revoke-orphan",
