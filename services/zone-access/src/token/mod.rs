@@ -11,6 +11,7 @@
 
 mod batch;
 mod bound;
+mod cache;
 mod create;
 mod cutoff;
 mod grant;
@@ -209,6 +210,8 @@ pub struct TokenEntry {
     pub kind: TokenKind,
     /// The group that wrote the record.
     pub(crate) revision: Revision,
+    /// What it weighs in the cache.
+    weight: u64,
     /// Its compiled policies, with the policy generation that they were compiled from.
     pub(crate) compiled: Mutex<Option<(u64, Arc<Acl>)>>,
 }
@@ -218,6 +221,7 @@ impl TokenEntry {
         let compiled = Mutex::new(None);
         Self {
             id,
+            weight: cache::weight_of(&record),
             record,
             kind: TokenKind::Service,
             revision,
@@ -238,7 +242,7 @@ pub(crate) struct TokenStore {
     mount: Arc<Mount>,
     hmac: zone_crypto::hmac::Key,
     batch: batch::BatchKey,
-    cache: Cache<TokenId, Arc<TokenEntry>>,
+    cache: cache::TokenCache,
     /// Marks of [`cutoff`] that were asked for lately.
     marks: Cache<TokenId, Option<Timestamp>>,
     /// By a part of the id: who counts a use of a token with limited uses.
@@ -288,7 +292,7 @@ impl TokenStore {
             mount,
             hmac: zone_crypto::hmac::Key::new(&salt),
             batch: batch::BatchKey::new(&salt),
-            cache: Cache::new(16_384),
+            cache: cache::empty(),
             marks: Cache::new(4096),
             turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         })

@@ -16,6 +16,7 @@ mod policies;
 mod records;
 mod revocation;
 mod roles;
+mod scale;
 mod slow;
 mod tokens;
 mod wrapping;
