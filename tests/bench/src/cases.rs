@@ -13,7 +13,7 @@ use zone_crypto::sign::KeyType;
 
 use crate::head::{Head, Process};
 use crate::load::{self, Outcome, Plan, Target};
-use crate::{Options, limits, table};
+use crate::{Options, limits, table, tokens};
 
 /// Cores of this machine.
 fn cores() -> f64 {
@@ -33,13 +33,15 @@ struct Limits {
 }
 
 /// One case and what its rate is compared to.
-struct Case {
-    name: String,
-    plan: Arc<Plan>,
-    against: Against,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) against: Against,
+    /// Whose calls they are; root's if nobody is named.
+    pub(crate) token: Option<String>,
 }
 
-enum Against {
+pub(crate) enum Against {
     EmptyHandler,
     Fsync,
     /// Signatures a second of one core, times the cores.
@@ -54,7 +56,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let head = Head::create(&options.zonehead, &scratch.path().join("head")).await?;
     table::note("RSS, idle", head.process.rss()?, "MiB");
     furnish(&head.client).await?;
-    let cases = cases(options, scratch.path())?;
+    let mut cases = cases(options, scratch.path())?;
+    cases.extend(tokens::cases(&head.client).await?);
     let target = Target::new(&head.address, &head.ca, head.token.expose())?;
     measure_call(options, &target, &head.process, &mut limits).await?;
     table::head();
@@ -62,8 +65,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         .iter()
         .filter(|case| case.name.contains(&options.only))
     {
+        let token = case.token.as_deref();
+        let target = match token.map(|token| Target::new(&head.address, &head.ca, token)) {
+            Some(own) => &own?,
+            None => &target,
+        };
         for clients in &options.clients {
-            let runs = repeat(options, &target, &case.plan, *clients, &head.process).await?;
+            let runs = repeat(options, target, &case.plan, *clients, &head.process).await?;
             let (outcome, spread) = table::median(runs);
             let ratio = ratio(case, &outcome, *clients, &limits);
             table::row(&case.name, *clients, &outcome, spread, &ratio);
@@ -74,7 +82,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     table::note("RSS, after the run", head.process.rss()?, "MiB");
     if options.only.is_empty() {
+        tokens::evaluation(options)?;
         sizes(options, scratch.path()).await?;
+        tokens::sizes(options, scratch.path()).await?;
     }
     Ok(())
 }
@@ -178,7 +188,7 @@ fn ratio(case: &Case, outcome: &Outcome, clients: usize, limits: &Limits) -> Str
     }
 }
 
-fn plan(
+pub(crate) fn plan(
     method: Method,
     path: impl Fn(u64) -> String + Send + Sync + 'static,
     body: impl Fn(u64) -> Bytes + Send + Sync + 'static,
@@ -190,7 +200,7 @@ fn plan(
     })
 }
 
-fn json_body(value: &serde_json::Value) -> Bytes {
+pub(crate) fn json_body(value: &serde_json::Value) -> Bytes {
     Bytes::from(value.to_string())
 }
 
@@ -244,6 +254,7 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 |_| Bytes::new(),
             ),
             against: Against::EmptyHandler,
+            token: None,
         },
         Case {
             name: "token lookup-self".into(),
@@ -253,6 +264,7 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 |_| Bytes::new(),
             ),
             against: Against::EmptyHandler,
+            token: None,
         },
         Case {
             name: KV_WRITE.into(),
@@ -262,6 +274,7 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 move |_| value.clone(),
             ),
             against: Against::Fsync,
+            token: None,
         },
     ];
     for (name, key) in [
@@ -283,6 +296,7 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 move |_| ask.clone(),
             ),
             against: Against::Signing(with_key),
+            token: None,
         });
         cases.push(Case {
             name: format!("pki sign {name}"),
@@ -292,6 +306,7 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 move |_| csr.clone(),
             ),
             against: Against::Signing(bare),
+            token: None,
         });
     }
     Ok(cases)

@@ -15,6 +15,7 @@ mod head;
 mod limits;
 mod load;
 mod table;
+mod tokens;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +44,9 @@ struct Options {
     /// Secrets for the measurements of size and start.
     #[arg(long, default_value_t = 100_000)]
     secrets: usize,
+    /// Tokens for the measurements of size and start.
+    #[arg(long, default_value_t = 100_000)]
+    tokens: usize,
     /// Only cases whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
