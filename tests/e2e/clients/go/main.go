@@ -13,10 +13,11 @@ import (
 
 // An area of the API, in a file of its own.
 var areas = map[string]func(context.Context, *api.Client) error{
-	"sys":    system,
-	"tokens": tokens,
-	"kv":     secrets,
-	"pki":    certificates,
+	"sys":         system,
+	"tokens":      tokens,
+	"token-roles": tokenRoles,
+	"kv":          secrets,
+	"pki":         certificates,
 }
 
 func main() {

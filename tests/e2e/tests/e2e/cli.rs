@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use zone_e2e::{Head, Place, tool};
 
 /// Commands of one operator, whose home is the head's directory.
@@ -155,8 +155,40 @@ fn policies_and_tokens(operator: &Operator<'_>) {
     let accessor = own["data"]["accessor"].as_str().unwrap();
     operator.does(&["token", "revoke", "-accessor", accessor]);
     assert_eq!(operator.ends(&["token", "lookup", token]).0, Some(2));
+    roles_and_batch_tokens(operator);
     operator.does(&["policy", "delete", "app"]);
     assert!(!operator.does(&["policy", "list"]).contains("app"));
+}
+
+fn roles_and_batch_tokens(operator: &Operator<'_>) {
+    let role = "auth/token/roles/ci";
+    operator.does(&["write", role, "allowed_policies=app", "token_period=1h"]);
+    assert!(operator.does(&["list", "auth/token/roles"]).contains("ci"));
+    let made = operator.json(&["token", "create", "-role=ci", "-display-name=job"]);
+    assert_eq!(made["auth"]["policies"], json!(["app", "default"]));
+    let accessor = made["auth"]["accessor"].as_str().unwrap();
+    let renewed = operator.json(&["token", "renew", "-accessor", accessor]);
+    assert_eq!(renewed["auth"]["lease_duration"], 3600);
+    let own = operator.json(&["token", "lookup", "-accessor", accessor]);
+    assert_eq!(own["data"]["role"], "ci");
+    let may = [
+        "token",
+        "capabilities",
+        "-accessor",
+        accessor,
+        "secret/data/app/x",
+    ];
+    assert_eq!(operator.does(&may).trim(), "read");
+    let token = made["auth"]["client_token"].as_str().unwrap();
+    operator.does(&["token", "revoke", "-mode=orphan", token]);
+    let batch = operator.json(&["token", "create", "-type=batch", "-policy=app"]);
+    let batch = batch["auth"]["client_token"].as_str().unwrap();
+    assert!(batch.starts_with("hvb."), "{batch}");
+    let own = operator.json(&["token", "lookup", batch]);
+    assert_eq!(own["data"]["type"], "batch");
+    operator.does(&["write", "auth/token/revoke-batch", "all=true"]);
+    assert_eq!(operator.ends(&["token", "lookup", batch]).0, Some(2));
+    operator.does(&["delete", role]);
 }
 
 fn trail(operator: &Operator<'_>) {

@@ -27,6 +27,11 @@ async fn go_tokens() {
 }
 
 #[tokio::test]
+async fn go_token_roles() {
+    drive("token-roles").await;
+}
+
+#[tokio::test]
 async fn go_kv() {
     drive("kv").await;
 }
