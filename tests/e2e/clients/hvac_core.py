@@ -87,6 +87,25 @@ def policies(root):
     refuses(exceptions.InvalidRequest, root.sys.delete_policy, "default")
 
 
+def token_roles(root):
+    auth = root.auth.token
+    assert auth.create_or_update_role(
+        "CI", allowed_policies=["app"], orphan=True, renewable=False, path_suffix="py"
+    ).status_code == 204
+    role = auth.read_role("ci")["data"]
+    assert role["allowed_policies"] == ["app"] and role["token_type"] == "default-service"
+    assert auth.list_roles()["data"]["keys"] == ["ci"]
+    made = auth.create(role_name="ci")["auth"]
+    assert made["policies"] == ["app", "default"] and made["orphan"] and not made["renewable"]
+    made = auth.create(role_name="ci", type="batch")["auth"]
+    assert made["client_token"].startswith("hvb.") and made["token_type"] == "batch"
+    me = client(made["client_token"]).auth.token.lookup_self()["data"]
+    assert me["type"] == "batch" and me["role"] == "ci" and me["policies"] == ["app", "default"]
+    refuses(exceptions.InvalidRequest, auth.revoke, made["client_token"])
+    assert auth.delete_role("ci").status_code == 204
+    refuses(exceptions.InvalidPath, auth.read_role, "ci")
+
+
 def tokens(root):
     root.sys.create_or_update_policy(
         "app",
@@ -122,6 +141,7 @@ def tokens(root):
     root.auth.token.revoke_and_orphan_children(stays)
     assert not client(stays).is_authenticated() and client(grandchild).is_authenticated()
 
+    token_roles(root)
     limited = root.auth.token.create(policies=["app"], num_uses=2)["auth"]["client_token"]
     for _ in range(2):
         client(limited).auth.token.lookup_self()

@@ -150,13 +150,23 @@ async fn capabilities(zone: &Zone, call: &Call, head: &str) -> Result<Reply, Fau
     let entry = entry.ok_or_else(|| Fault::bad_request("invalid token"))?;
     let mut data = serde_json::Map::new();
     for path in &paths {
-        let granted = zone.system.access().capabilities(&entry, path).await?;
+        let judged = judged_as(path);
+        let granted = zone.system.access().capabilities(&entry, &judged).await?;
         if paths.len() == 1 {
             data.insert("capabilities".into(), json!(granted));
         }
         data.insert(path.clone(), json!(granted));
     }
     Reply::data(&data)
+}
+
+/// The path that a request for `path` would be judged by.
+fn judged_as(path: &str) -> String {
+    let path = path.trim_start_matches('/');
+    let asked = RequestPath::from_text(path).ok();
+    let asked = asked.filter(|asked| !asked.is_prefix());
+    let one = asked.and_then(|asked| canonical(&asked, Operation::Read));
+    one.map_or_else(|| path.to_owned(), |one| one.as_str().to_owned())
 }
 
 /// The token that `sys/capabilities…` is asked about.

@@ -280,6 +280,66 @@ async fn tidy_is_accepted_and_removes_what_is_left() {
     assert_eq!(children(), 0);
 }
 
+/// What is said of a path is what a request for it would meet, in each spelling of both.
+#[tokio::test]
+async fn capabilities_are_those_of_the_path_that_is_judged() {
+    let bench = Bench::new().await;
+    let token = bench
+        .token(
+            r#"path "sys/capabilities-self" { capabilities = ["update"] }
+path "sys/policies/acl/*" { capabilities = ["read", "update"] }
+path "sys/policies/acl/prod" { capabilities = ["deny"] }
+path "auth/token/create/*" { capabilities = ["update"] }
+path "auth/token/create/ci" { capabilities = ["deny"] }
+path "secret/metadata/a" { capabilities = ["list"] }
+path "secret/metadata/b/" { capabilities = ["list", "sudo"] }"#,
+        )
+        .await;
+    let known = json!({ "token": token });
+    let known = bench.root("POST", "auth/token/lookup", known).await.json();
+    let accessor = known["data"]["accessor"].clone();
+    for (path, want) in [
+        ("sys/policies/acl/prod", json!(["deny"])),
+        ("sys/policies/acl/Prod", json!(["deny"])),
+        ("/sys/policies/acl/dev", json!(["read", "update"])),
+        ("auth/token/create/CI", json!(["deny"])),
+        ("auth/token/create/x", json!(["update"])),
+        ("secret/metadata/a/", json!(["list"])),
+        ("secret/metadata/a", json!(["list"])),
+        ("secret/metadata/b/", json!(["list", "sudo"])),
+        ("secret/metadata/b", json!(["deny"])),
+        ("secret//x", json!(["deny"])),
+        ("", json!(["deny"])),
+    ] {
+        for (how, who) in [
+            ("", json!({ "token": token })),
+            ("-accessor", json!({ "accessor": accessor })),
+            ("-self", json!({})),
+        ] {
+            let mut body = who;
+            body["paths"] = json!([path, "other"]);
+            let at = format!("sys/capabilities{how}");
+            let shown = match how {
+                "-self" => bench.by(&token, "POST", &at, body).await,
+                _ => bench.root("POST", &at, body).await,
+            };
+            is_json(&shown, 200);
+            assert_eq!(shown.json()["data"][path], want, "{path} {how}");
+            assert_eq!(shown.json()["data"]["other"], json!(["deny"]));
+        }
+    }
+    for (how, body) in [
+        ("", json!({ "paths": "x" })),
+        ("", json!({ "token": "hvs.none", "paths": "x" })),
+        ("-accessor", json!({ "accessor": "none", "paths": "x" })),
+        ("-self", json!({})),
+        ("-self", json!({ "paths": [] })),
+    ] {
+        let at = format!("sys/capabilities{how}");
+        assert_eq!(bench.root("POST", &at, body).await.status, 400, "{how}");
+    }
+}
+
 /// The audit trail holds a batch token as an HMAC, like any other.
 #[tokio::test]
 async fn b1_no_audit_line_holds_a_batch_token() {
