@@ -1,7 +1,7 @@
 //! The one place that names the backends.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use zone_audit::Broker;
 use zone_barrier::Barrier;
 use zone_barrier::commit::Committer;
 use zone_host_linux::{
-    FileSink, HostClock, LockedMemory, OsRandom, SocketAddress, SocketStream, SyslogAddress,
-    SyslogStream,
+    FileSink, HostClock, LinuxHost, LockedMemory, OsRandom, SocketAddress, SocketStream,
+    SyslogAddress, SyslogStream,
 };
 use zone_http::{About, Zone};
 use zone_pki::{PkiService, ReservedNames};
-use zone_ports::{AuditSinkError, AuditStream, Clock, Random};
+use zone_ports::{AuditSinkError, AuditStream, Clock, LogControl, Random};
 use zone_secrets::KvService;
 use zone_store_redb::RedbStore;
 use zone_system::{
@@ -37,7 +37,13 @@ pub(crate) struct Head {
 }
 
 /// Opens the store and puts the services over it.
-pub(crate) async fn assemble(settings: &Settings) -> anyhow::Result<Head> {
+pub(crate) async fn assemble(
+    settings: &Settings,
+    log: Arc<dyn LogControl>,
+) -> anyhow::Result<Head> {
+    if settings.raw_storage {
+        tracing::warn!("sys/raw is served: whoever has sudo there reads and writes every record");
+    }
     private_directory(&settings.storage)?;
     for directory in &settings.audit_directories {
         private_directory(directory)?;
@@ -71,12 +77,17 @@ pub(crate) async fn assemble(settings: &Settings) -> anyhow::Result<Head> {
         recipients: Arc::new(AgeRecipients),
         places: audit_places(settings),
         listeners: vec![Arc::new(PkiSeal(pki.clone())), Arc::new(resume)],
+        version: env!("CARGO_PKG_VERSION"),
     });
     let zone = Zone {
         system,
         kv,
         pki,
         random,
+        host: Arc::new(LinuxHost::new(watched_disks(settings))),
+        log,
+        raw_storage: settings.raw_storage,
+        in_flight: zone_http::in_flight::InFlight::default(),
         metrics: zone_http::metrics::Metrics::default(),
         about: About {
             api_version: API_VERSION,
@@ -100,6 +111,13 @@ impl Head {
             tracing::warn!(%error, "the store did not close well; nothing acknowledged is lost");
         }
     }
+}
+
+/// The file systems that the head writes to.
+fn watched_disks(settings: &Settings) -> Vec<PathBuf> {
+    let mut paths = vec![settings.storage.clone()];
+    paths.extend(settings.audit_directories.iter().cloned());
+    paths
 }
 
 fn audit_places(settings: &Settings) -> AuditPlaces {

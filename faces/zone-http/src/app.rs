@@ -15,6 +15,8 @@ use zone_types::{Cidr, RequestId, RequestPath, Secret};
 
 use crate::Zone;
 use crate::body::{self, BodyFault, BodyMemory, Held, ReplyBody, Taken};
+use crate::cors::Verdict;
+use crate::in_flight;
 use crate::limits;
 use crate::vault;
 use crate::{head, head::NAMESPACE};
@@ -137,10 +139,13 @@ impl App {
     {
         let is_head = request.method() == Method::HEAD;
         let namespace = request.headers().get(NAMESPACE).cloned();
-        let judged = tokio::time::timeout(self.patience, self.judge(request, peer)).await;
+        let page = Verdict::of(&request, &self.zone.system.settings());
+        let judged = self.judge(request, peer, &page);
+        let judged = tokio::time::timeout(self.patience, judged).await;
         let outbound = judged
             .unwrap_or_else(|_| Outbound::later(503, "the request took longer than 90 seconds"));
         let mut response = self.respond(outbound, is_head, peer);
+        page.tell(&mut response);
         if let Some(namespace) = namespace {
             response.headers_mut().insert(NAMESPACE, namespace);
         }
@@ -148,7 +153,7 @@ impl App {
         response
     }
 
-    async fn judge<B>(&self, request: Request<B>, peer: &Peer) -> Outbound
+    async fn judge<B>(&self, request: Request<B>, peer: &Peer, page: &Verdict) -> Outbound
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -157,6 +162,9 @@ impl App {
             Ok(path) => path,
             Err(refused) => return refused,
         };
+        if let Some(answer) = page.answer() {
+            return answer;
+        }
         let held = match body::read(body, &self.memory).await {
             Ok(held) => held,
             Err(fault) => return unread(fault),
@@ -171,6 +179,8 @@ impl App {
         // between its commit and what has to follow it (caches, the audit trail).
         let served = tokio::spawn(async move {
             let _held = (slot, share);
+            let noted = in_flight_of(&zone, &inbound);
+            let _mark = zone.in_flight.begin(&inbound.id, noted);
             vault::serve(&zone, inbound).await
         });
         served
@@ -241,6 +251,15 @@ impl App {
             headers.insert(RETRY_AFTER, HeaderValue::from(secs));
         }
         response
+    }
+}
+
+fn in_flight_of(zone: &Zone, inbound: &Inbound) -> in_flight::Request {
+    in_flight::Request {
+        since: zone.system.wall_clock(),
+        client: inbound.client,
+        method: inbound.method.to_string(),
+        path: inbound.path.as_str().to_owned(),
     }
 }
 

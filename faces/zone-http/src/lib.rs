@@ -13,7 +13,9 @@
 
 pub mod app;
 mod body;
+mod cors;
 mod head;
+pub mod in_flight;
 pub mod limits;
 pub mod metrics;
 pub mod server;
@@ -27,7 +29,7 @@ pub use app::{App, ListenerRules};
 use std::sync::Arc;
 
 use zone_pki::PkiService;
-use zone_ports::Random;
+use zone_ports::{Host, LogControl, Random};
 use zone_secrets::KvService;
 use zone_system::System;
 
@@ -41,6 +43,14 @@ pub struct Zone {
     pub pki: Arc<PkiService>,
     /// The generator, for request ids.
     pub random: Arc<dyn Random>,
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// The running log's levels.
+    pub log: Arc<dyn LogControl>,
+    /// Whether `sys/raw` is served.
+    pub raw_storage: bool,
+    /// The requests that are being served.
+    pub in_flight: in_flight::InFlight,
     /// The head's own counters.
     pub metrics: metrics::Metrics,
     /// What the zone says of itself.

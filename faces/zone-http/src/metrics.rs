@@ -6,6 +6,9 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde_json::{Map, Value, json};
+use zone_types::Timestamp;
+
 use zone_audit::DeviceStatus;
 
 /// The `Content-Type` of [`Metrics::text`].
@@ -50,6 +53,45 @@ impl Metrics {
         out.push_str("# EOF\n");
         out
     }
+}
+
+/// The text of [`Metrics::text`] as the JSON of Vault's telemetry. `now` is when it was asked for.
+pub fn json(text: &str, now: Timestamp) -> Value {
+    let (mut gauges, mut counters, mut kind) = (Vec::new(), Vec::new(), "");
+    for line in text.lines() {
+        if let Some(family) = line.strip_prefix("# TYPE ") {
+            kind = family.rsplit(' ').next().unwrap_or("");
+        }
+        let sample = line.rsplit_once(' ').filter(|_| !line.starts_with('#'));
+        let Some((series, value)) = sample else {
+            continue;
+        };
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let name = name.trim_end_matches("_total").replace('_', ".");
+        let value: u64 = value.parse().unwrap_or(0);
+        let labels = labels_of(labels.trim_end_matches('}'));
+        match kind {
+            "counter" => counters.push(json!({
+                "Name": name, "Count": value, "Sum": value, "Labels": labels,
+            })),
+            _ => gauges.push(json!({ "Name": name, "Value": value, "Labels": labels })),
+        }
+    }
+    json!({
+        "Timestamp": now,
+        "Gauges": gauges,
+        "Points": [],
+        "Counters": counters,
+        "Samples": [],
+    })
+}
+
+/// `class="2xx",state="working"`. No value holds a comma or a quote.
+fn labels_of(text: &str) -> Map<String, Value> {
+    let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('"').into()))
+        .collect()
 }
 
 /// Sums over all devices: their names are no labels (attack 10).

@@ -19,7 +19,8 @@ use zone_barrier::Barrier;
 use zone_barrier::commit::Committer;
 use zone_pki::{PkiService, ReservedNames};
 use zone_ports::audit::{AuditRoom, AuditTail};
-use zone_ports::{AuditSink, AuditSinkError, Random};
+use zone_ports::host::{DiskFacts, MemoryFacts};
+use zone_ports::{AuditSink, AuditSinkError, Host, HostFacts, LogControl, LogLevel, Random};
 use zone_secrets::KvService;
 use zone_system::{AuditPlaces, OpenAudit, OpenStream, Parts, System};
 use zone_testkit::{FakeClock, MemStore, PlainMemory, SeededRandom};
@@ -200,6 +201,11 @@ impl Shown {
 impl Bench {
     /// A zone that was not initialised.
     pub(crate) async fn empty() -> Self {
+        Self::configured(true).await
+    }
+
+    /// The same, with or without `sys/raw`.
+    pub(crate) async fn configured(raw_storage: bool) -> Self {
         let (store, clock) = (MemStore::new(), Arc::new(FakeClock::default()));
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(5));
         let committer = Committer::open(Arc::new(store.clone())).await.unwrap();
@@ -218,12 +224,17 @@ impl Bench {
             recipients: Arc::new(AgeRecipients),
             places: places(&trail),
             listeners: Vec::new(),
+            version: "0.1.0",
         });
         let zone = Arc::new(Zone {
             system,
             kv: Arc::new(KvService::new(barrier, random.clone())),
             pki: Arc::new(pki),
             random,
+            host: Arc::new(Machine),
+            log: Arc::new(Levels::default()),
+            raw_storage,
+            in_flight: crate::in_flight::InFlight::default(),
             metrics: Metrics::default(),
             about: about(),
         });
@@ -240,7 +251,11 @@ impl Bench {
 
     /// A sealed zone.
     pub(crate) async fn sealed() -> Self {
-        let mut bench = Self::empty().await;
+        Self::empty().await.initialised().await
+    }
+
+    pub(crate) async fn initialised(self) -> Self {
+        let mut bench = self;
         let one = json!({ "secret_shares": 1, "secret_threshold": 1 });
         let made = bench.send("PUT", "sys/init", one).await.json();
         bench.share = made["keys"][0].as_str().unwrap().to_owned();
@@ -339,6 +354,62 @@ impl Bench {
         let made = self.root("POST", "auth/token/create", ask).await.json();
         self.trail.clear();
         made["auth"]["client_token"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A machine that never changes.
+#[derive(Debug)]
+struct Machine;
+
+impl Host for Machine {
+    fn facts(&self) -> HostFacts {
+        HostFacts {
+            hostname: "head-1".into(),
+            cpus: 2,
+            memory: MemoryFacts {
+                total: 1000,
+                available: 750,
+                free: 500,
+            },
+            disks: vec![DiskFacts {
+                path: "/var/lib/zonehead".into(),
+                total: 200,
+                free: 50,
+            }],
+            ..HostFacts::default()
+        }
+    }
+}
+
+/// The levels of two parts.
+#[derive(Debug)]
+struct Levels(Mutex<[LogLevel; 2]>);
+
+const PARTS: [&str; 2] = ["zone_access", "zone_http"];
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self(Mutex::new([LogLevel::Info; 2]))
+    }
+}
+
+impl LogControl for Levels {
+    fn levels(&self) -> Vec<(&'static str, LogLevel)> {
+        PARTS.into_iter().zip(*self.0.lock().unwrap()).collect()
+    }
+
+    fn set(&self, part: Option<&str>, level: LogLevel) -> bool {
+        let mut found = false;
+        for (known, at) in PARTS.into_iter().zip(&mut *self.0.lock().unwrap()) {
+            if part.is_none_or(|part| part == known) {
+                (found, *at) = (true, level);
+            }
+        }
+        found
+    }
+
+    fn reset(&self, part: Option<&str>) -> bool {
+        self.set(part, LogLevel::Info)
     }
 }
 

@@ -5,6 +5,8 @@
 
 pub mod audit;
 pub mod clock;
+pub mod host;
+pub mod log;
 pub mod memory;
 pub mod random;
 pub mod recipients;
@@ -12,6 +14,8 @@ pub mod store;
 
 pub use audit::{AuditRoom, AuditSink, AuditSinkError, AuditStream, AuditTail};
 pub use clock::Clock;
+pub use host::{Host, HostFacts};
+pub use log::{LogControl, LogLevel};
 pub use memory::{LockedBytes, MemoryError, SecretMemory};
 pub use random::Random;
 pub use recipients::{RecipientError, Recipients};

@@ -52,7 +52,21 @@ pub const SUDO: &[(MountKind, &[&str])] = &[
     (
         MountKind::System,
         &[
-            "audit", "audit/*", "auth/*", "rotate", "seal", "raw", "raw/*", "remount",
+            "audit",
+            "audit/*",
+            "auth/*",
+            "config/auditing/*",
+            "config/cors",
+            "config/ui/*",
+            "host-info",
+            "in-flight-req",
+            "loggers",
+            "loggers/*",
+            "rotate",
+            "seal",
+            "raw",
+            "raw/*",
+            "remount",
         ],
     ),
     (

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use zone_access::Permit;
 use zone_audit::{
     AuditError, ChainHead, Device, DeviceConfig, DeviceKeys, Durability, StreamConfig,
@@ -20,7 +20,7 @@ use zone_ports::{AuditStream, Key, KeyRange, random};
 use zone_types::Secret;
 
 use crate::audit_target::{AuditTarget, StreamTarget};
-use crate::{System, SystemError};
+use crate::{System, SystemError, known_version};
 
 const RECORD: &str = "core/audit/";
 const HEAD: &str = "core/audit-head/";
@@ -132,14 +132,6 @@ struct HeadRecord {
     #[serde(deserialize_with = "known_version")]
     v: u8,
     head: ChainHead,
-}
-
-/// Takes no other version: what it means is not guessed at.
-fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
-    match u8::deserialize(deserializer)? {
-        VERSION => Ok(VERSION),
-        _ => Err(serde::de::Error::custom("another version")),
-    }
 }
 
 impl Record {

@@ -12,17 +12,24 @@
 mod audit;
 mod audit_target;
 mod init;
+mod raw;
 mod seal;
+mod settings;
+mod versions;
 
 pub use audit::{AuditDevice, AuditPlaces, NewDevice, OpenAudit, OpenStream};
 pub use audit_target::{AuditTarget, StreamTarget, Transport};
 pub use init::{InitOptions, Initialised};
 pub use seal::SealStatus;
+pub use settings::{AuditedHeader, Cors, Settings};
+pub use versions::Installed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::Mutex;
 use zone_access::Access;
 use zone_audit::{Broker, ChainHead};
@@ -53,6 +60,12 @@ pub struct System {
     open: AtomicBool,
     /// The ends of the audit chains as they are stored.
     remembered: Mutex<HashMap<String, ChainHead>>,
+    /// As the store has them; a new zone's while sealed.
+    settings: ArcSwap<Settings>,
+    /// One change of them at a time.
+    changing_settings: Mutex<()>,
+    /// The program's.
+    version: &'static str,
 }
 
 /// What [`System`] is made of.
@@ -73,6 +86,8 @@ pub struct Parts {
     pub places: AuditPlaces,
     /// Services with caches.
     pub listeners: Vec<Arc<dyn SealListener>>,
+    /// The program's version.
+    pub version: &'static str,
 }
 
 impl System {
@@ -87,6 +102,7 @@ impl System {
             recipients,
             places,
             listeners,
+            version,
         } = parts;
         Self {
             barrier,
@@ -100,6 +116,9 @@ impl System {
             turning: Mutex::new(()),
             open: AtomicBool::new(false),
             remembered: Mutex::default(),
+            settings: ArcSwap::default(),
+            changing_settings: Mutex::new(()),
+            version,
         }
     }
 
@@ -111,6 +130,14 @@ impl System {
     /// The audit broker.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+}
+
+/// Takes no other version of a record: what it means is not guessed at.
+fn known_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    match u8::deserialize(deserializer)? {
+        1 => Ok(1),
+        _ => Err(serde::de::Error::custom("another version")),
     }
 }
 

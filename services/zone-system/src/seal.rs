@@ -169,7 +169,12 @@ impl System {
 
     async fn open_services(&self) -> Result<(), SystemError> {
         self.access.load().await?;
+        self.load_settings().await?;
         self.start_devices().await?;
+        if let Err(error) = self.note_version().await {
+            // No reason to keep the zone closed; the next unseal notes it.
+            tracing::warn!(%error, "the version of this program was not noted");
+        }
         self.open.store(true, Ordering::Release);
         for listener in &self.listeners {
             listener.opened();
@@ -187,6 +192,7 @@ impl System {
         // The keys first: what is dropped afterwards cannot be read again meanwhile.
         self.barrier.seal();
         self.access.forget();
+        self.forget_settings();
         for listener in &self.listeners {
             listener.closed();
         }

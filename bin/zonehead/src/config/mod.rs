@@ -23,6 +23,8 @@ pub(crate) use place::{Place, SocketRights};
 struct File {
     zone: String,
     api_addr: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    yes_i_want_raw_storage_endpoint: bool,
     storage: Storage,
     #[serde(default)]
     audit: Audit,
@@ -144,6 +146,8 @@ pub(crate) struct Settings {
     pub(crate) api_addr: String,
     /// The directory of the store and of the head's own listener key.
     pub(crate) storage: PathBuf,
+    /// Whether `sys/raw` is served.
+    pub(crate) raw_storage: bool,
     pub(crate) listeners: Vec<Listener>,
     /// Directories where audit files may be; the first one takes the built-in device's.
     pub(crate) audit_directories: Vec<PathBuf>,
@@ -304,6 +308,7 @@ fn resolve(file: File) -> Result<Settings, String> {
         zone,
         api_addr: file.api_addr.unwrap_or_else(|| api_addr(&listeners)),
         storage: file.storage.path,
+        raw_storage: file.yes_i_want_raw_storage_endpoint,
         listeners,
         audit_directories,
         audit_receivers: file.audit.receivers,
@@ -411,6 +416,7 @@ impl Settings {
             zone: "dev.zone".into(),
             api_addr: format!("https://{listen}"),
             storage: directory.join("data"),
+            raw_storage: false,
             listeners: vec![listener],
             audit_directories: vec![directory.join("audit")],
             audit_receivers: Vec::new(),

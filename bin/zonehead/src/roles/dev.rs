@@ -120,10 +120,10 @@ pub(crate) async fn run(options: DevOptions) -> anyhow::Result<()> {
     let listen = address_of(options.listen).await?;
     let mut stop = StopSignals::catch()?;
     let place = Place::open(options.dir)?;
-    Logging::start(LogLevel::Warn, LogFormat::Text)?;
+    let logging = Logging::start(LogLevel::Warn, LogFormat::Text)?;
     zone_host_linux::harden_process().context("hardening the process")?;
     let settings = Settings::for_dev(&place.path, listen);
-    let head = wiring::assemble(&settings).await?;
+    let head = wiring::assemble(&settings, logging).await?;
     let serving = Serving::start(&head, &settings).await?;
     let address = serving
         .addresses()

@@ -1,6 +1,7 @@
 //! `zonehead server`: a head under systemd or by hand.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,7 +19,7 @@ pub(crate) async fn run(files: &[PathBuf]) -> anyhow::Result<()> {
     zone_host_linux::harden_process().context("hardening the process")?;
     // Before READY: a SIGHUP that nobody catches ends the process.
     let signals = Signals::catch()?;
-    let head = wiring::assemble(&settings).await?;
+    let head = wiring::assemble(&settings, logging.clone()).await?;
     let serving = Serving::start(&head, &settings).await?;
     for address in serving.places() {
         tracing::info!(%address, zone = settings.zone, "serving, sealed");
@@ -58,7 +59,7 @@ impl Signals {
 struct Running {
     files: Vec<PathBuf>,
     settings: Settings,
-    logging: Logging,
+    logging: Arc<Logging>,
     head: Head,
     serving: Serving,
 }
@@ -129,6 +130,10 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("zone", old.zone != new.zone),
         ("api_addr", old.api_addr != new.api_addr),
         ("storage", old.storage != new.storage),
+        (
+            "yes_i_want_raw_storage_endpoint",
+            old.raw_storage != new.raw_storage,
+        ),
         ("listener", old.listeners != new.listeners),
         (
             "audit.directories",

@@ -11,6 +11,7 @@ use zone_access::{Helped, Mount, Permit, Refusal, RefusalKind, TokenEntry};
 use zone_audit::{
     AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart, ResponsePart,
 };
+use zone_system::Settings;
 use zone_types::NamespaceId;
 
 use super::Asked;
@@ -19,8 +20,8 @@ use super::exchange::{Auth, Fault, chain};
 use crate::Zone;
 use crate::app::Inbound;
 
-/// Longest `User-Agent` that is written.
-const LONGEST_AGENT: usize = 256;
+/// Longest value of a request header that is written.
+const LONGEST_HEADER: usize = 256;
 
 /// What both lines of one request say.
 pub(super) struct Trail<'a> {
@@ -93,7 +94,8 @@ impl<'a> Trail<'a> {
         response: Option<&ResponsePart<'_>>,
         error: Option<&str>,
     ) -> Result<(), Fault> {
-        let headers = headers_of(self.inbound);
+        let settings = zone.system.settings();
+        let headers = headers_of(self.inbound, &settings);
         let request = RequestPart {
             mount: Some(mount_of(&self.mount)),
             clear_keys: &self.mount.config.audit_non_hmac_request_keys,
@@ -138,7 +140,8 @@ pub(super) async fn refusal(
     asked: &Asked,
     refusal: &Refusal,
 ) -> Result<(), Fault> {
-    let headers = headers_of(inbound);
+    let settings = zone.system.settings();
+    let headers = headers_of(inbound, &settings);
     let namespace = NamespaceId::root();
     let known = refusal.token.as_ref();
     // What strangers send is not worth a hash of each string.
@@ -223,20 +226,31 @@ fn request_of<'a>(
     }
 }
 
-fn headers_of(inbound: &Inbound) -> Vec<Header<'_>> {
-    let agent = inbound
-        .headers
-        .get(USER_AGENT)
-        .and_then(|value| value.to_str().ok());
-    let short = agent.filter(|agent| agent.len() <= LONGEST_AGENT);
-    short
-        .map(|value| Header {
+/// The agent, and what the operator wants to see. What is long or no text is left out: it would
+/// let strangers fill the trail.
+fn headers_of<'a>(inbound: &'a Inbound, settings: &'a Settings) -> Vec<Header<'a>> {
+    let text = |name: &str| {
+        let value = inbound.headers.get(name)?.to_str().ok()?;
+        (value.len() <= LONGEST_HEADER).then_some(value)
+    };
+    let mut headers = Vec::new();
+    if let Some(value) = text(USER_AGENT.as_str()) {
+        headers.push(Header {
             name: "user-agent",
             value,
             clear: true,
-        })
-        .into_iter()
-        .collect()
+        });
+    }
+    for (name, rule) in &settings.audited_headers {
+        if let Some(value) = text(name).filter(|_| name != USER_AGENT.as_str()) {
+            headers.push(Header {
+                name,
+                value,
+                clear: !rule.hmac,
+            });
+        }
+    }
+    headers
 }
 
 fn mount_of(mount: &Mount) -> MountPart<'_> {

@@ -20,9 +20,12 @@ mod routes;
 mod sys;
 mod sys_audit;
 mod sys_auth;
+mod sys_config;
+mod sys_host;
 mod sys_mounts;
 mod sys_open;
 mod sys_policy;
+mod sys_tools;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -9,7 +9,10 @@ use zone_types::{RequestPath, Secret};
 
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
-use super::{sys_audit, sys_auth, sys_mounts, sys_open, sys_policy, wrapping};
+use super::{
+    sys_audit, sys_auth, sys_config, sys_host, sys_mounts, sys_open, sys_policy, sys_tools,
+    wrapping,
+};
 use crate::Zone;
 
 /// Serves one permitted call below `sys/`.
@@ -29,6 +32,13 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "seal" if tail.is_empty() => seal(zone, call).await,
         "key-status" if tail.is_empty() => key_status(zone, call).await,
         "rotate" if tail.is_empty() => rotate(zone, call).await,
+        "tools" => sys_tools::handle(zone, call, tail),
+        "config" => sys_config::handle(zone, call, tail).await,
+        "host-info" if tail.is_empty() => sys_host::host_info(zone).await,
+        "in-flight-req" if tail.is_empty() => sys_host::in_flight(zone),
+        "loggers" => sys_host::loggers(zone, call, tail),
+        "version-history" => sys_host::version_history(zone, call).await,
+        "raw" => sys_host::raw(zone, call, tail).await,
         "wrapping" => wrapping::handle(zone, call, tail).await,
         "metrics" if tail.is_empty() => metrics(zone, call),
         _ => Err(Fault::unsupported_path()),
@@ -122,15 +132,23 @@ fn metrics(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     if call.permit.operation() != Operation::Read {
         return Err(Fault::unsupported_operation());
     }
+    let text = zone
+        .metrics
+        .text(zone.system.is_sealed(), &zone.system.broker().list());
     match Fields(&call.data).text("format")?.as_deref() {
         Some("prometheus") => Ok(Reply::Raw {
             content_type: crate::metrics::CONTENT_TYPE,
-            body: zone
-                .metrics
-                .text(zone.system.is_sealed(), &zone.system.broker().list())
+            body: text.into_bytes(),
+        }),
+        None | Some("" | "json") => Ok(Reply::Raw {
+            content_type: "application/json",
+            body: crate::metrics::json(&text, zone.system.wall_clock())
+                .to_string()
                 .into_bytes(),
         }),
-        _ => Err(Fault::bad_request("field 'format': expected prometheus")),
+        Some(_) => Err(Fault::bad_request(
+            "field 'format': expected prometheus or json",
+        )),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audited;
 mod auth;
+mod host;
 mod open;
 mod routes;
 mod shapes;

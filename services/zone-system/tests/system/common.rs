@@ -113,6 +113,7 @@ impl Head {
             recipients: Arc::new(AgeRecipients),
             places: places(disk.path()),
             listeners: vec![told.clone()],
+            version: "0.1.0",
         });
         Self {
             system: Arc::new(system),

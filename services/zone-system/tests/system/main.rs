@@ -8,4 +8,5 @@ mod common;
 mod init;
 mod records;
 mod seal;
+mod settings;
 mod tampering;

@@ -25,4 +25,5 @@ mod reload;
 mod services;
 mod systemd;
 mod tls;
+mod wrapping;
 mod zone;

@@ -241,6 +241,7 @@ impl Reader {
         Ok(File {
             zone,
             api_addr: self.api_addr,
+            yes_i_want_raw_storage_endpoint: false,
             storage,
             listener: self.listeners,
             audit: self.audit,

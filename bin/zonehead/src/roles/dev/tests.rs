@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::logging::Logging;
 
 /// A dev zone on a free port, over a directory of the test.
 pub(super) struct TestZone {
@@ -15,7 +16,9 @@ impl TestZone {
     pub(super) async fn start(directory: &Path) -> Self {
         let place = Place::open(Some(directory.to_owned())).unwrap();
         let settings = Settings::for_dev(&place.path, (Ipv4Addr::LOCALHOST, 0).into());
-        let head = wiring::assemble(&settings).await.unwrap();
+        let head = wiring::assemble(&settings, Logging::silent())
+            .await
+            .unwrap();
         let serving = Serving::start(&head, &settings).await.unwrap();
         let address = serving.addresses()[0];
         let zone = prepare(&head, &serving, &place, address).await.unwrap();

@@ -22,7 +22,126 @@ const MOUNT: &[Field] = &[
     texts("audit_non_hmac_response_keys", "Tune: the same for answers"),
 ];
 
+const LEVEL: &[Field] = &[text("level", "trace, debug, info, warn or error")];
+const HASH: &[Field] = &[
+    text("input", "The text, in base64"),
+    text("algorithm", "sha2-256 if none is named"),
+    text("format", "hex or base64"),
+];
+const RANDOM: &[Field] = &[
+    number("bytes", "How many; 32 if nothing is said"),
+    text("source", "platform"),
+    text("format", "base64 or hex"),
+];
+
 pub(super) const ROUTES: &[Route] = &[
+    Route {
+        pattern: "config/auditing/request-headers",
+        about: "Request headers in the audit trail",
+        does: &[read(&[]), list(&[])],
+    },
+    Route {
+        pattern: "config/auditing/request-headers/{header}",
+        about: "How a request header stands in the audit trail",
+        does: &[
+            read(&[]),
+            write(&[flag("hmac", "As an HMAC, else in the clear")]),
+            delete(),
+        ],
+    },
+    Route {
+        pattern: "config/cors",
+        about: "Which web pages may call",
+        does: &[
+            read(&[]),
+            write(&[
+                texts(
+                    "allowed_origins",
+                    "Origins like https://ui.example, or * for all",
+                ),
+                texts("allowed_headers", "Request headers that they may send too"),
+            ]),
+            delete(),
+        ],
+    },
+    Route {
+        pattern: "config/ui/headers",
+        about: "Headers that a user interface sends",
+        does: &[read(&[]), list(&[])],
+    },
+    Route {
+        pattern: "config/ui/headers/{header}",
+        about: "A header that a user interface sends",
+        does: &[
+            read(&[flag("multivalue", "Whether all values are shown in a list")]),
+            write(&[texts("values", "Its values")]),
+            delete(),
+        ],
+    },
+    Route {
+        pattern: "host-info",
+        about: "The machine",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "in-flight-req",
+        about: "The requests that are being served",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "loggers",
+        about: "How much is logged, by part of the program",
+        does: &[read(&[]), write(LEVEL), delete()],
+    },
+    Route {
+        pattern: "loggers/{name}",
+        about: "How much a part of the program logs",
+        does: &[read(&[]), write(LEVEL), delete()],
+    },
+    Route {
+        pattern: "raw/{path*}",
+        about: "Records of the store, decrypted, past every service; if the configuration says so",
+        does: &[
+            read(&[text("encoding", "base64 for values that are no text")]),
+            list(&[]),
+            write(&[
+                text("value", "The value"),
+                text("encoding", "base64 for values that are no text"),
+                flag("compressed", "Not offered"),
+            ]),
+            delete(),
+        ],
+    },
+    Route {
+        pattern: "tools/hash",
+        about: "Hashes a text",
+        does: &[write(HASH)],
+    },
+    Route {
+        pattern: "tools/hash/{algorithm}",
+        about: "Hashes a text",
+        does: &[write(HASH)],
+    },
+    Route {
+        pattern: "tools/random",
+        about: "Draws random bytes",
+        does: &[write(RANDOM)],
+    },
+    Route {
+        pattern: "tools/random/{source_or_bytes}",
+        about: "Draws random bytes",
+        does: &[write(RANDOM)],
+    },
+    Route {
+        pattern: "tools/random/{source}/{bytes}",
+        about: "Draws so many random bytes",
+        does: &[write(RANDOM)],
+    },
+    Route {
+        pattern: "version-history",
+        about: "The versions of the program that opened the zone",
+        does: &[list(&[])],
+    },
     Route {
         pattern: "health",
         about: "Whether the zone is initialised and open",
@@ -182,7 +301,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route {
         pattern: "metrics",
         about: "What the head counts",
-        does: &[read(&[text("format", "prometheus")])],
+        does: &[read(&[text("format", "prometheus or json")])],
     },
     Route {
         pattern: "wrapping/wrap",
