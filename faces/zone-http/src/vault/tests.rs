@@ -3,6 +3,7 @@
 mod audited;
 mod auth;
 mod host;
+mod inputs;
 mod open;
 mod routes;
 mod shapes;
