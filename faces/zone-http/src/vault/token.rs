@@ -1,9 +1,11 @@
 //! `auth/token/`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use zone_access::{CreateToken, Operation, TokenEntry, TokenKind, TokenRecord};
+use zone_types::duration::format_go;
 use zone_types::{EntityId, Secret, Timestamp};
 
 use super::exchange::{Answer, Auth, Call, Fault, Reply};
@@ -87,12 +89,29 @@ async fn tidy(zone: &Zone) -> Result<Reply, Fault> {
 
 async fn create(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     let ask = read_ask(&Fields(&call.data))?;
+    let asked = ask.ttl;
     let created = zone.system.access().create_token(&call.permit, ask).await?;
+    let warnings = capped(asked, &created.entry.record);
     let auth = auth_block(&created.entry, created.text, call.permit.now(), true);
     Ok(Reply::Data(Answer {
         auth: Some(auth),
+        warnings,
         ..Answer::default()
     }))
+}
+
+/// Vault's warning that a token lives shorter than was asked.
+fn capped(asked: u64, record: &TokenRecord) -> Vec<String> {
+    let given = record.creation_ttl;
+    if record.period > 0 || asked <= given {
+        return Vec::new();
+    }
+    let go = |secs| format_go(Duration::from_secs(secs));
+    vec![format!(
+        "TTL of \"{}\" exceeded the effective max_ttl of \"{}\"; TTL value is capped accordingly",
+        go(asked),
+        go(given)
+    )]
 }
 
 fn read_ask(fields: &Fields<'_>) -> Result<CreateToken, Fault> {
@@ -148,7 +167,15 @@ async fn subject(
     call: &Call,
     whose: &str,
 ) -> Result<(Option<Secret<String>>, Arc<TokenEntry>), Fault> {
+    if call.permit.operation() == Operation::Read && call.data.contains_key("token") {
+        let text = "a token does not belong into a URL: write it as the field 'token'";
+        return Err(Fault::bad_request(text));
+    }
     match whose {
+        // As in Vault: whoever names nobody means himself.
+        "" if call.permit.rest() == "lookup" && !call.data.contains_key("token") => {
+            Ok((call.token.clone(), own(call)?))
+        }
         "self" => Ok((call.token.clone(), own(call)?)),
         "accessor" => Ok((None, by_accessor(zone, call).await?)),
         _ => {

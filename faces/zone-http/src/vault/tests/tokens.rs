@@ -280,6 +280,44 @@ async fn tidy_is_accepted_and_removes_what_is_left() {
     assert_eq!(children(), 0);
 }
 
+#[tokio::test]
+async fn a_lookup_without_a_name_is_of_oneself_and_never_by_url() {
+    let bench = Bench::new().await;
+    for (method, body) in [("POST", json!({})), ("PUT", NONE), ("GET", NONE)] {
+        let shown = bench.root(method, "auth/token/lookup", body).await;
+        is_json(&shown, 200);
+        assert_eq!(shown.json()["data"]["id"], bench.root, "{method}");
+    }
+    let empty = json!({ "token": "" });
+    let shown = bench.root("POST", "auth/token/lookup", empty).await;
+    assert_eq!(shown.brief(), r#"400 ["missing token"]"#);
+    for path in ["lookup?token=CANARY", "lookup-self?token=CANARY"] {
+        let shown = bench.root("GET", &format!("auth/token/{path}"), NONE).await;
+        assert_eq!(shown.status, 400, "{path}");
+        assert!(!shown.text.contains("CANARY"));
+    }
+    for path in ["lookup/x", "renew/x", "revoke/x", "revoke-accessor/x"] {
+        let shown = bench
+            .root("POST", &format!("auth/token/{path}"), NONE)
+            .await;
+        assert_eq!(shown.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_shorter_life_than_asked_for_is_told() {
+    let bench = Bench::new().await;
+    let warnings = async |body| {
+        let shown = bench.root("POST", "auth/token/create", body).await;
+        shown.json()["warnings"].clone()
+    };
+    let app = |ttl: &str| json!({ "policies": "default", "ttl": ttl });
+    assert_eq!(warnings(app("768h")).await, NONE);
+    let want = "TTL of \"769h0m0s\" exceeded the effective max_ttl of \"768h0m0s\"; TTL value is \
+                capped accordingly";
+    assert_eq!(warnings(app("769h")).await, json!([want]));
+}
+
 /// What is said of a path is what a request for it would meet, in each spelling of both.
 #[tokio::test]
 async fn capabilities_are_those_of_the_path_that_is_judged() {
