@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::common::{ask_for, create, keys_with, only_left, said};
+use crate::common::{ask_for, create, keys_with, only_left, records, said, token_area};
 use zeroize::Zeroizing;
 use zone_access::{AccessError, Ask, Operation, Permit, Wrapped, WrappedAnswer};
+use zone_barrier::Batch;
+use zone_ports::Key;
 use zone_testkit::{Fault, Lab, MemStore};
 use zone_types::{RequestPath, Secret};
 
@@ -156,6 +158,24 @@ async fn attack_nobody_else_gets_the_policy_of_wrapping_tokens() {
             "cannot delete the policy 'response-wrapping'"
         );
     }
+}
+
+/// Namespaces other than the root one come later; the look-up judges them already.
+#[tokio::test]
+async fn cve_2026_40264_a_wrapping_token_of_another_namespace_is_nobodys() {
+    let lab = Lab::new().await;
+    let wrapped = wrap(&lab, "{}", 60).await;
+    let key = format!("{}token/{}", token_area(&lab), wrapped.entry.id.as_str());
+    let mut record = records(&lab, &key).await.remove("").unwrap();
+    record["namespace"] = "0123456789abcdef".into();
+    let batch = Batch::new().put(Key::new(key).unwrap(), record.to_string());
+    lab.barrier.commit(batch).await.unwrap();
+    assert_eq!(said(unwrap(&lab, &wrapped.text).await), INVALID);
+    let permit = lab.permit(Operation::Update, "sys/wrapping/rewrap").await;
+    let moved = lab.access.rewrap(&permit, wrapped.text.expose()).await;
+    assert_eq!(said(moved), INVALID);
+    let seen = lab.access.wrapped_at(&permit, wrapped.text.expose()).await;
+    assert_eq!(said(seen), INVALID);
 }
 
 #[tokio::test]

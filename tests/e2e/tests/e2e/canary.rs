@@ -135,6 +135,7 @@ async fn canary_values_stand_nowhere() {
     prepare(&root, &mut needles).await;
     kv(&root, &mut errors).await;
     tokens(&head, &root, &mut errors).await;
+    wrapped(&root, &mut errors, &mut needles).await;
     every_field(&root, &mut errors).await;
     broken_bodies(&root, &mut errors).await;
     let hash = root
@@ -381,6 +382,50 @@ async fn tokens(head: &Head, root: &Api, errors: &mut Errors) {
 }
 
 /// Each field of each endpoint, as text, in a list, in an object.
+/// What is wrapped, kept in a cubbyhole, hashed and drawn; one answer stays wrapped.
+async fn wrapped(root: &Api, errors: &mut Errors, needles: &mut Needles) {
+    let wrapping = root.header("X-Vault-Wrap-TTL", "5m");
+    let secret = json!({ "v": CANARY });
+    let mut token = String::new();
+    for (path, body) in [
+        ("sys/wrapping/wrap", &secret),
+        ("auth/token/create", &json!({})),
+    ] {
+        let answer = wrapping.put(path, body).await.expect(200).json();
+        token = answer["wrap_info"]["token"].as_str().unwrap().to_owned();
+        needles.add("wrapping token", token.as_bytes());
+        let named = json!({ "token": token });
+        root.put("sys/wrapping/lookup", &named).await.expect(200);
+        let moved = root
+            .put("sys/wrapping/rewrap", &named)
+            .await
+            .expect(200)
+            .json();
+        token = moved["wrap_info"]["token"].as_str().unwrap().to_owned();
+        needles.add("wrapping token", token.as_bytes());
+    }
+    let named = json!({ "token": token });
+    let inner = root.put("sys/wrapping/unwrap", &named).await;
+    let inner = inner.expect(200).json();
+    let inner = inner["auth"]["client_token"].as_str().unwrap();
+    needles.add("wrapped token", inner.as_bytes());
+    for path in ["unwrap", "rewrap", "lookup"] {
+        for wrong in [CANARY, token.as_str()] {
+            let body = json!({ "token": wrong });
+            let answer = root.put(&format!("sys/wrapping/{path}"), &body).await;
+            assert_eq!(errors.keep(answer), 400, "{path}");
+        }
+    }
+    root.put("cubbyhole/notes", &secret).await.expect(204);
+    root.get("cubbyhole/notes").await.expect(200);
+    let input = json!({ "input": STANDARD.encode(CANARY) });
+    root.put("sys/tools/hash", &input).await.expect(200);
+    let name = "sys/config/auditing/request-headers/x-own";
+    root.put(name, &json!({ "hmac": true })).await.expect(204);
+    let audited = root.header("X-Own", CANARY);
+    audited.get("sys/mounts").await.expect(200);
+}
+
 async fn every_field(root: &Api, errors: &mut Errors) {
     for (path, fields) in FIELDS {
         for field in fields.iter().filter(|field| !NAMES.contains(field)) {
