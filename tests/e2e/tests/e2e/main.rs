@@ -25,5 +25,6 @@ mod reload;
 mod services;
 mod systemd;
 mod tls;
+mod tokens;
 mod wrapping;
 mod zone;
