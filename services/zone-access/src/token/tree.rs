@@ -61,22 +61,38 @@ struct Work {
 impl Access {
     /// Ends a token and its descendants. Durable and in force when it returns.
     pub async fn revoke_token(&self, id: &TokenId) -> Result<(), AccessError> {
-        self.end(id, Children::End).await
-    }
-
-    /// Ends a token; its children live on as orphans. Durable and in force when it returns.
-    pub async fn revoke_orphan(&self, id: &TokenId) -> Result<(), AccessError> {
-        self.end(id, Children::Released).await
-    }
-
-    async fn end(&self, id: &TokenId, children: Children) -> Result<(), AccessError> {
         let state = self.state()?;
         for _ in 0..TRIES {
             let Some(entry) = self.read_token(&state, id).await? else {
                 return Ok(());
             };
-            if self.end_if_unchanged(&state, &entry, children).await? {
+            if self.end_if_unchanged(&state, &entry, Children::End).await? {
                 return Ok(());
+            }
+        }
+        Err(AccessError::Busy)
+    }
+
+    /// Ends a token; its children live on as orphans. Durable and in force when it returns. Of a
+    /// token that has ended already, by itself or with an ancestor, the children have too: they
+    /// must not come back, so the whole line has to count at the moment of the change.
+    pub async fn revoke_orphan(&self, id: &TokenId) -> Result<(), AccessError> {
+        let state = self.state()?;
+        for _ in 0..TRIES {
+            let mut line = Vec::new();
+            let lives = self.walk(&state, id, self.instant(), |entry| line.push(entry));
+            let (true, Some((entry, ancestors))) = (lives.await?, line.split_first()) else {
+                return self.revoke_token(id).await;
+            };
+            let mut batch = ending(&state, Batch::new(), entry, Children::Released)?;
+            for ancestor in ancestors {
+                let key = state.tokens.key(&ancestor.id)?;
+                batch = batch.require(key, Some(ancestor.revision));
+            }
+            match self.change_tokens(&state, batch, vec![id.clone()]).await {
+                Ok(_) => return Ok(()),
+                Err(BarrierError::Conflict) => {}
+                Err(other) => return Err(other.into()),
             }
         }
         Err(AccessError::Busy)

@@ -88,7 +88,7 @@ impl Access {
         let path = permit.path().as_str();
         let record = record_for(permit.namespace(), path, ttl, self.instant())?;
         let state = self.state()?;
-        self.keep(&state, Batch::new(), record, answer).await
+        self.keep(&state, Batch::new(), None, record, answer).await
     }
 
     /// The answer behind a wrapping token, which ends with this.
@@ -120,7 +120,7 @@ impl Access {
         let ttl = Duration::from_secs(old.creation_ttl);
         let record = record_for(&old.namespace, &old.path, ttl, self.instant())?;
         let batch = ending(&state, Batch::new(), &entry, Children::End)?;
-        self.keep(&state, batch, record, answer).await
+        self.keep(&state, batch, Some(id), record, answer).await
     }
 
     /// What is known of a wrapping token without unwrapping it.
@@ -169,11 +169,13 @@ impl Access {
         })
     }
 
-    /// Adds a new wrapping token and its answer to `batch`, and commits it.
+    /// Adds a new wrapping token and its answer to `batch`, which ends the token `old`, and
+    /// commits it.
     async fn keep(
         &self,
         state: &Arc<OpenState>,
         batch: Batch,
+        old: Option<TokenId>,
         mut record: TokenRecord,
         answer: WrappedAnswer,
     ) -> Result<Wrapped, AccessError> {
@@ -183,7 +185,7 @@ impl Access {
         let (value, wrapped_accessor) = encoded(answer)?;
         let batch = creation_batch(state, batch, &id, &record, &[])?
             .put(answer_key(state, &id)?, value.to_vec());
-        let forget = vec![id.clone()];
+        let forget = old.into_iter().chain([id.clone()]).collect();
         match self.change_tokens(state, batch, forget).await {
             Ok(revision) => Ok(Wrapped {
                 text,

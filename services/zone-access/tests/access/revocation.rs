@@ -315,6 +315,54 @@ async fn children_of_a_token_revoked_as_orphan_live_on() {
     only_left(&lab, &left).await;
 }
 
+/// Found by the simulation: the record of an ended token stays until the next sweep.
+#[tokio::test]
+async fn attack_releasing_the_children_of_an_ended_token_does_not_bring_them_back() {
+    let lab = Lab::new().await;
+    for expires in [false, true] {
+        let top = child(&lab, &lab.root).await;
+        let middle = create(&lab, &top.text, ask_ttl(60)).await.unwrap();
+        let young = create(&lab, &middle.text, ask_ttl(3600)).await.unwrap();
+        if expires {
+            lab.clock.advance(std::time::Duration::from_secs(61));
+        } else {
+            lab.access.revoke_token(&top.entry.id).await.unwrap();
+        }
+        assert!(!lives(&lab, &young).await);
+        lab.access.revoke_orphan(&middle.entry.id).await.unwrap();
+        assert!(!lives(&lab, &young).await, "expires: {expires}");
+        lab.access.revoke_token(&top.entry.id).await.unwrap();
+        only_left(&lab, &[]).await;
+    }
+}
+
+/// The ancestor's end is durable before the release, which has read the line already.
+#[tokio::test]
+async fn attack_a_release_that_races_with_an_ancestors_end_releases_nothing() {
+    let lab = Arc::new(Lab::new().await);
+    let top = child(&lab, &lab.root).await;
+    let middle = child(&lab, &top.text).await;
+    let young = child(&lab, &middle.text).await;
+    lab.store.hold();
+    let first = child_soon(&lab).await;
+    lab.store.arrived().await;
+    let (lab2, lab3) = (lab.clone(), lab.clone());
+    let (top, middle) = (top.entry.id.clone(), middle.entry.id.clone());
+    let ending = tokio::spawn(async move { lab2.access.revoke_token(&top).await });
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let release = tokio::spawn(async move { lab3.access.revoke_orphan(&middle).await });
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    lab.store.release();
+    first.await.unwrap();
+    ending.await.unwrap().unwrap();
+    release.await.unwrap().unwrap();
+    assert!(!lives(&lab, &young).await);
+}
+
 #[tokio::test]
 async fn a_released_child_makes_and_loses_before_any_sweep() {
     let lab = Lab::new().await;

@@ -73,6 +73,18 @@ async fn an_answer_comes_back_to_the_letter_once() {
     assert_eq!(keys_with(&lab, &["/wrapped/"]), [""; 0]);
 }
 
+/// Found by the simulation: a look-up had it in memory.
+#[tokio::test]
+async fn the_old_token_of_a_rewrapped_answer_does_not_count_any_more() {
+    let lab = Lab::new().await;
+    let old = wrap(&lab, "{}", 60).await;
+    assert!(lab.access.token(old.text.expose()).await.unwrap().is_some());
+    let permit = lab.permit(Operation::Update, "sys/wrapping/rewrap").await;
+    let new = lab.access.rewrap(&permit, old.text.expose()).await.unwrap();
+    assert!(lab.access.token(old.text.expose()).await.unwrap().is_none());
+    assert_eq!(unwrap(&lab, &new.text).await.unwrap(), "{}");
+}
+
 #[tokio::test]
 async fn b1_neither_answer_nor_token_can_be_read_in_the_store() {
     let lab = Lab::new().await;
