@@ -8,6 +8,7 @@ mod gen_pages;
 mod layers;
 mod setup;
 mod shell;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -23,6 +24,9 @@ Usage: cargo xtask COMMAND
                                      Go clients in target/go-clients
   tidy                               layers, file headers and lengths, banned words, golden files
   fuzz [--seconds N] [TARGET…]       drives the fuzz targets on stable Rust, 20 s each
+  sim [--seed N | --from N --count N]
+                                     simulated histories of a zone that crashes; one seed is
+                                     told step by step
   bench [FLAGS]                      rates beside the machine's limits (release build)
   gen                                writes generated pages anew: docs/reference
   ci-tools                           what .ci/run needs beyond Rust: cargo-deny in target/tools
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         "setup" => setup::install(&root),
         "tidy" => tidy::check(&root),
         "fuzz" => fuzz::run_driver(&root, &rest),
+        "sim" => sim::run_driver(&root, &rest),
         "bench" => bench::measure(&root, &rest),
         "gen" => gen_pages::write(&root),
         "ci-tools" => tools::install(&root),

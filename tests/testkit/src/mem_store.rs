@@ -37,6 +37,9 @@ pub enum Fault {
     CrashBefore,
     /// Power goes when the group is durable, before the answer: no call is ever answered again.
     CrashAfter,
+    /// Power goes when the first half of the group is durable. No store may do that (S1): it shows
+    /// that a test would notice.
+    Torn,
 }
 
 /// A store in memory. A clone is the same store.
@@ -56,6 +59,8 @@ struct Inner {
     in_vain: Notify,
     /// Applies wait while it is true.
     held: watch::Sender<bool>,
+    /// Calls of a dead store wait until it is true.
+    buried: watch::Sender<bool>,
 }
 
 /// What survives a crash.
@@ -99,6 +104,7 @@ impl MemStore {
             ..State::default()
         });
         let held = watch::Sender::new(false);
+        let buried = watch::Sender::new(false);
         Self {
             inner: Arc::new(Inner {
                 limit,
@@ -107,6 +113,7 @@ impl MemStore {
                 arrived: Notify::new(),
                 in_vain: Notify::new(),
                 held,
+                buried,
             }),
         }
     }
@@ -188,18 +195,33 @@ impl MemStore {
             .insert(Bytes::copy_from_slice(key.as_bytes()), forged);
     }
 
-    /// Whether a read may answer; never comes back once the power has gone.
-    async fn alive(&self) {
-        let dead = self.inner.state.lock().dead;
-        if dead {
-            std::future::pending::<()>().await;
-        }
+    /// Has the calls fail that wait since the power went, so that the threads behind them end. For
+    /// a test that crashes thousands of times and looks at none of their answers any more.
+    pub fn bury(&self) {
+        self.inner.state.lock().dead = true;
+        self.inner.buried.send_replace(true);
     }
 
-    async fn die(&self) -> ! {
+    /// Whether a call may answer; waits for the burial once the power has gone.
+    async fn alive(&self) -> Result<(), StoreError> {
+        let dead = self.inner.state.lock().dead;
+        if dead {
+            return Err(self.buried().await);
+        }
+        Ok(())
+    }
+
+    async fn die(&self) -> StoreError {
         self.inner.state.lock().dead = true;
         self.inner.died.notify_waiters();
-        std::future::pending().await
+        self.buried().await
+    }
+
+    async fn buried(&self) -> StoreError {
+        let mut buried = self.inner.buried.subscribe();
+        // The store outlives its calls.
+        let _ = buried.wait_for(|buried| *buried).await;
+        StoreError::Fenced
     }
 }
 
@@ -246,7 +268,7 @@ impl Image {
 #[async_trait]
 impl Store for MemStore {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, StoreError> {
-        self.alive().await;
+        self.alive().await?;
         Ok(self
             .inner
             .state
@@ -262,7 +284,7 @@ impl Store for MemStore {
         range: &KeyRange,
         limit: usize,
     ) -> Result<Vec<(Key, Versioned)>, StoreError> {
-        self.alive().await;
+        self.alive().await?;
         let state = self.inner.state.lock();
         let inside = |key: &Bytes| range.end.as_ref().is_none_or(|end| key < end);
         let from = state.image.records.range(range.start.clone()..);
@@ -290,7 +312,7 @@ impl Store for MemStore {
             .await
             .is_ok();
         assert!(released, "the store outlives its calls");
-        self.alive().await;
+        self.alive().await?;
         let outcome = {
             let mut state = self.inner.state.lock();
             state.applies += 1;
@@ -303,12 +325,12 @@ impl Store for MemStore {
         };
         match outcome {
             Some(answer) => answer,
-            None => self.die().await,
+            None => Err(self.die().await),
         }
     }
 
     async fn last_group(&self) -> Result<Revision, StoreError> {
-        self.alive().await;
+        self.alive().await?;
         let mut state = self.inner.state.lock();
         if state.deaf > 0 {
             state.deaf -= 1;
@@ -320,7 +342,7 @@ impl Store for MemStore {
 
     /// The copy is a file of a form of its own, only for [`MemStore::load`].
     async fn snapshot(&self, target: &Path) -> Result<Revision, StoreError> {
-        self.alive().await;
+        self.alive().await?;
         let image = self.inner.state.lock().image.clone();
         write_new(target, &image.encode()).map_err(|error| StoreError::Unavailable {
             backend: "memory",
@@ -372,6 +394,11 @@ fn fail(
         }
         Some(Fault::CrashBefore) => return None,
         Some(Fault::CrashAfter) => return image.apply(group).err().map(Err),
+        Some(Fault::Torn) => {
+            let mut half = group;
+            half.ops.truncate(half.ops.len() / 2);
+            return image.apply(half).err().map(Err);
+        }
     })
 }
 

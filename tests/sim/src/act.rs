@@ -1,0 +1,327 @@
+//! Does one step in the zone, as a client would, and brings back what the client heard.
+
+use std::cell::{Cell, RefCell};
+
+use anyhow::{Context, Result, bail};
+use futures::future::join_all;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+use zone_access::{
+    AccessError, CreateToken, Created, LoginGrant, Permit, Refusal, RefusalKind, TokenId, Wrapped,
+    WrappedAnswer,
+};
+use zone_barrier::{BarrierError, Batch};
+use zone_types::{Secret, Timestamp};
+
+use crate::check::{custom_id, secret_key};
+use crate::head::{Head, METHOD, SHARING, Shares};
+use crate::model::{Model, Token, at};
+use crate::step::Step;
+
+/// Seconds that the token of a login lives.
+pub(crate) const LOGIN_TTL: u64 = 900;
+
+/// What a client heard.
+pub(crate) enum Answer {
+    /// It may not, or there is nothing.
+    Refused,
+    /// It is done.
+    Done,
+    /// A new token.
+    Made(Created),
+    /// A new wrapping token.
+    Wrapped(Wrapped),
+    /// What was wrapped.
+    Content(u64),
+    /// A renewed token ends then.
+    Until(i64),
+    /// So many of a race were permitted, and these tokens made.
+    Won(u64, Vec<Created>),
+    /// The auth method's mount.
+    Mounted(String),
+}
+
+/// What is known of a step although it may never be answered.
+#[derive(Default)]
+pub(crate) struct Aside {
+    /// Requests of a race that were answered.
+    pub(crate) heard: Cell<u64>,
+    /// Shares that were handed out and do not count yet.
+    pub(crate) offered: RefCell<Option<Shares>>,
+}
+
+/// Whether nobody knows if the step was done: the store failed.
+pub(crate) fn is_unheard(error: &anyhow::Error) -> bool {
+    let of_barrier = |error: &BarrierError| !matches!(error, BarrierError::Sealed);
+    error.chain().any(|cause| {
+        let access = cause.downcast_ref::<AccessError>();
+        let barrier = cause.downcast_ref::<BarrierError>();
+        matches!(access, Some(AccessError::Barrier(_))) || barrier.is_some_and(of_barrier)
+    })
+}
+
+/// Does `step`. An error that [`is_unheard`] stands for a lost answer, any other for a fault.
+pub(crate) async fn act(head: &Head, model: &Model, step: &Step, aside: &Aside) -> Result<Answer> {
+    match *step {
+        Step::Create { .. } => create(head, model, step).await,
+        Step::Use(token) => {
+            let asked = ask(head, &model.tokens[token], "sys/mounts").await?;
+            Ok(asked.map_or(Answer::Refused, |_| Answer::Done))
+        }
+        Step::Renew(token, increment) => renew(head, &model.tokens[token], increment).await,
+        Step::Revoke(token) => {
+            let Some(id) = id_of(head, &model.tokens[token]).await? else {
+                return Ok(Answer::Refused);
+            };
+            head.access.revoke_token(&id).await?;
+            Ok(Answer::Done)
+        }
+        Step::RevokeOrphan(token) => {
+            let Some(id) = id_of(head, &model.tokens[token]).await? else {
+                return Ok(Answer::Refused);
+            };
+            head.access.revoke_orphan(&id).await?;
+            Ok(Answer::Done)
+        }
+        Step::Wrap(ttl) => wrap(head, model.next, ttl).await,
+        Step::Unwrap(token) => unwrap(head, &model.tokens[token]).await,
+        Step::Rewrap(token) => rewrap(head, &model.tokens[token]).await,
+        Step::Keep(token, place) => keep(head, &model.tokens[token], place, Some(model.next)).await,
+        Step::Forget(token, place) => keep(head, &model.tokens[token], place, None).await,
+        Step::LogIn(secret) => log_in(head, model, secret).await,
+        Step::Secret(secret, uses) => {
+            let batch = Batch::new().put(secret_key(at(secret)), uses.to_string());
+            head.barrier.commit(batch).await?;
+            Ok(Answer::Done)
+        }
+        Step::Method => method(head, model).await,
+        Step::RaceUse(..) | Step::RaceUnwrap(..) | Step::RaceLogIn(..) => {
+            race(head, model, step, aside).await
+        }
+        Step::Sweep => {
+            head.access.sweep().await?;
+            Ok(Answer::Done)
+        }
+        Step::Settle => {
+            while head.access.sweep().await? {}
+            Ok(Answer::Done)
+        }
+        Step::Rekey => rekey(head, aside).await,
+        Step::Rotate => {
+            head.barrier.rotate(head.access.now()?).await?;
+            Ok(Answer::Done)
+        }
+        Step::Advance(_) | Step::SetBack(_) | Step::Reseal | Step::Kill => {
+            bail!("not a request")
+        }
+    }
+}
+
+/// A permit, or `None` for a refusal.
+async fn ask(head: &Head, token: &Token, path: &str) -> Result<Option<Permit>> {
+    permitted(head.ask(token.text.as_ref(), path, None).await)
+}
+
+fn permitted(asked: Result<Permit, Refusal>) -> Result<Option<Permit>> {
+    match asked {
+        Ok(permit) => Ok(Some(permit)),
+        Err(refusal) => match refusal.kind {
+            RefusalKind::NoToken | RefusalKind::NoMount => Ok(None),
+            RefusalKind::Failed(error) => Err(error.into()),
+            other => bail!("refused: {other:?}, {}", refusal.reason),
+        },
+    }
+}
+
+/// A refusal is an answer; what else goes wrong is an error.
+fn refused<T>(result: Result<T, AccessError>) -> Result<Option<T>> {
+    match result {
+        Ok(done) => Ok(Some(done)),
+        Err(AccessError::Invalid(_) | AccessError::Missing(_)) => Ok(None),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Whom a revocation is about, also if it does not count any more: its record may still be there.
+async fn id_of(head: &Head, token: &Token) -> Result<Option<TokenId>> {
+    if token.handle.is_some() {
+        return Ok(token.handle.clone());
+    }
+    let text = token.text.as_ref().context("a text")?;
+    let found = head.access.token(text.expose()).await?;
+    Ok(found.map(|entry| entry.id.clone()))
+}
+
+async fn create(head: &Head, model: &Model, step: &Step) -> Result<Answer> {
+    let Step::Create {
+        by,
+        orphan,
+        ttl,
+        explicit_max,
+        uses,
+        custom,
+    } = *step
+    else {
+        bail!("not a creation")
+    };
+    let root = head.root.clone();
+    let text = by.map_or(Some(&root), |by| model.tokens[by].text.as_ref());
+    let path = if orphan {
+        "auth/token/create-orphan"
+    } else {
+        "auth/token/create"
+    };
+    let Some(permit) = permitted(head.ask(text, path, None).await)? else {
+        return Ok(Answer::Refused);
+    };
+    let ask = CreateToken {
+        id: custom.map(custom_id),
+        policies: vec!["sim".into()],
+        renewable: true,
+        ttl,
+        explicit_max_ttl: explicit_max,
+        num_uses: uses,
+        ..CreateToken::default()
+    };
+    let made = refused(head.access.create_token(&permit, ask).await)?;
+    Ok(made.map_or(Answer::Refused, Answer::Made))
+}
+
+async fn renew(head: &Head, token: &Token, increment: u64) -> Result<Answer> {
+    let text = token.text.as_ref().context("a text")?;
+    let permit = head.permit("auth/token/renew").await?;
+    let Some(found) = head.access.token(text.expose()).await? else {
+        return Ok(Answer::Refused);
+    };
+    let renewed = head.access.renew_token(&permit, &found, increment).await;
+    Ok(match refused(renewed)? {
+        Some(entry) => {
+            let end = entry.record.expire_time.map(Timestamp::secs);
+            Answer::Until(end.context("a renewed token ends")?)
+        }
+        None => Answer::Until(found.record.expire_time.map_or(0, Timestamp::secs)),
+    })
+}
+
+async fn wrap(head: &Head, content: u64, ttl: u64) -> Result<Answer> {
+    let asked = head.ask(Some(&head.root), "sys/mounts", Some(ttl)).await;
+    let permit = permitted(asked)?.context("root may wrap")?;
+    let answer = WrappedAnswer {
+        status: 200,
+        body: Zeroizing::new(content.to_string().into_bytes()),
+        wrapped_accessor: None,
+    };
+    Ok(Answer::Wrapped(head.access.wrap(&permit, answer).await?))
+}
+
+async fn unwrap(head: &Head, token: &Token) -> Result<Answer> {
+    let text = token.text.as_ref().context("a text")?;
+    let permit = head.permit("sys/wrapping/unwrap").await?;
+    let answer = head.access.unwrap_answer(&permit, text.expose()).await;
+    Ok(match refused(answer)? {
+        Some(answer) => Answer::Content(std::str::from_utf8(&answer.body)?.parse()?),
+        None => Answer::Refused,
+    })
+}
+
+async fn rewrap(head: &Head, token: &Token) -> Result<Answer> {
+    let text = token.text.as_ref().context("a text")?;
+    let permit = head.permit("sys/wrapping/rewrap").await?;
+    let wrapped = refused(head.access.rewrap(&permit, text.expose()).await)?;
+    Ok(wrapped.map_or(Answer::Refused, Answer::Wrapped))
+}
+
+async fn keep(head: &Head, token: &Token, place: u64, value: Option<u64>) -> Result<Answer> {
+    let Some(permit) = ask(head, token, &format!("cubbyhole/{place}")).await? else {
+        return Ok(Answer::Refused);
+    };
+    match value {
+        Some(value) => {
+            let data = RawValue::from_string(value.to_string())?;
+            head.access.cubbyhole_write(&permit, data).await?;
+        }
+        None => head.access.cubbyhole_delete(&permit).await?,
+    }
+    Ok(Answer::Done)
+}
+
+/// As an auth method does it: the use of the secret and the token are one batch.
+async fn log_in(head: &Head, model: &Model, secret: u64) -> Result<Answer> {
+    let path = format!("{METHOD}login");
+    let key = secret_key(at(secret));
+    for _ in 0..64 {
+        // Without its mount nobody answers there.
+        let asked = head.ask(None, &path, None).await;
+        let Some(permit) = permitted(asked)?.filter(|_| model.mount.is_some()) else {
+            return Ok(Answer::Refused);
+        };
+        let Some(found) = head.barrier.get(&key).await? else {
+            return Ok(Answer::Refused);
+        };
+        let left: u64 = std::str::from_utf8(&found.value)?.parse()?;
+        let batch = Batch::new().require(key.clone(), Some(found.revision));
+        let batch = match left {
+            0 => return Ok(Answer::Refused),
+            1 => batch.delete(key.clone()),
+            left => batch.put(key.clone(), (left - 1).to_string()),
+        };
+        let grant = LoginGrant {
+            policies: vec!["sim".into()],
+            ttl: LOGIN_TTL,
+            ..LoginGrant::default()
+        };
+        if let Some(made) = head.access.log_in(&permit, &grant, batch).await? {
+            return Ok(Answer::Made(made));
+        }
+    }
+    bail!("a login never comes through")
+}
+
+async fn method(head: &Head, model: &Model) -> Result<Answer> {
+    if model.mount.is_some() {
+        let permit = head.permit("sys/auth/sim").await?;
+        head.access.disable_auth(&permit, METHOD).await?;
+        return Ok(Answer::Done);
+    }
+    head.mount_method().await?;
+    let mount = head.access.mount_of(METHOD)?.context("the method")?;
+    Ok(Answer::Mounted(mount.id.to_string()))
+}
+
+async fn race(head: &Head, model: &Model, step: &Step, aside: &Aside) -> Result<Answer> {
+    let runners = match step {
+        Step::RaceUse(_, runners) | Step::RaceUnwrap(_, runners) => *runners,
+        Step::RaceLogIn(_, runners) => *runners,
+        _ => 0,
+    };
+    let one = || async {
+        let answer = match *step {
+            Step::RaceUse(token, _) => {
+                let asked = ask(head, &model.tokens[token], "sys/mounts").await?;
+                asked.map_or(Answer::Refused, |_| Answer::Done)
+            }
+            Step::RaceUnwrap(token, _) => unwrap(head, &model.tokens[token]).await?,
+            Step::RaceLogIn(secret, _) => log_in(head, model, secret).await?,
+            _ => Answer::Refused,
+        };
+        if !matches!(answer, Answer::Refused) {
+            aside.heard.set(aside.heard.get() + 1);
+        }
+        anyhow::Ok(answer)
+    };
+    let mut made = Vec::new();
+    for answer in join_all((0..runners).map(|_| one())).await {
+        if let Answer::Made(token) = answer? {
+            made.push(token);
+        }
+    }
+    Ok(Answer::Won(aside.heard.get(), made))
+}
+
+async fn rekey(head: &Head, aside: &Aside) -> Result<Answer> {
+    let rekey = head.barrier.rekey_prepare(SHARING).await?;
+    let shares = rekey.shares.iter().map(Secret::expose).cloned().collect();
+    *aside.offered.borrow_mut() = Some(shares);
+    head.barrier.rekey_apply(rekey).await?;
+    Ok(Answer::Done)
+}
