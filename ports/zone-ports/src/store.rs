@@ -201,7 +201,8 @@ pub trait Store: Debug + Send + Sync {
     async fn last_group(&self) -> Result<Revision, StoreError>;
 
     /// Writes a consistent copy of the whole store to a new file at `target` while writers go on.
-    /// The copy opens as a store of the same backend.
+    /// A store of the same backend is made of it: the copy opens as one where a store is a file,
+    /// and is restored into an empty one where it is not.
     async fn snapshot(&self, target: &std::path::Path) -> Result<Revision, StoreError>;
 
     /// How much one group may hold.
