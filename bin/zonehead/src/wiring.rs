@@ -15,6 +15,7 @@ use zone_host_linux::{
     FileSink, HostClock, LinuxHost, LockedMemory, OsRandom, SocketAddress, SocketStream,
     SyslogAddress, SyslogStream,
 };
+use zone_http::events::Subscribers;
 use zone_http::{About, Zone};
 use zone_pki::{PkiService, ReservedNames};
 use zone_ports::{AuditSinkError, AuditStream, Clock, LogControl, Random};
@@ -68,6 +69,7 @@ pub(crate) async fn assemble(
         kv: kv.clone(),
         access: access.clone(),
     };
+    let events = Arc::<Subscribers>::default();
     let system = System::new(Parts {
         barrier,
         access,
@@ -76,7 +78,11 @@ pub(crate) async fn assemble(
         random: random.clone(),
         recipients: Arc::new(AgeRecipients),
         places: audit_places(settings),
-        listeners: vec![Arc::new(PkiSeal(pki.clone())), Arc::new(resume)],
+        listeners: vec![
+            Arc::new(PkiSeal(pki.clone())),
+            Arc::new(resume),
+            events.clone(),
+        ],
         version: env!("CARGO_PKG_VERSION"),
     });
     let zone = Zone {
@@ -89,6 +95,7 @@ pub(crate) async fn assemble(
         raw_storage: settings.raw_storage,
         in_flight: zone_http::in_flight::InFlight::default(),
         metrics: zone_http::metrics::Metrics::default(),
+        events,
         about: About {
             api_version: API_VERSION,
             version: env!("CARGO_PKG_VERSION"),

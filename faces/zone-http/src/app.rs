@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    UPGRADE,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body;
-use tokio::sync::{Semaphore, mpsc};
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::{Semaphore, mpsc, watch};
 use zeroize::Zeroizing;
 use zone_types::{Cidr, RequestId, RequestPath, Secret};
 
 use crate::Zone;
-use crate::body::{self, BodyFault, BodyMemory, Held, ReplyBody, Taken};
+use crate::body::{self, BodyFault, BodyMemory, Held, Taken};
 use crate::cors::Verdict;
+use crate::events::Subscription;
 use crate::in_flight;
 use crate::limits;
+use crate::stream::{self, ReplyBody, Wants};
 use crate::vault;
 use crate::{head, head::NAMESPACE};
 
@@ -28,6 +34,8 @@ pub struct Peer {
     pub remote: SocketAddr,
     /// Told of each large answer; the connection ends if one is not taken in time.
     pub(crate) answers: mpsc::UnboundedSender<Taken>,
+    /// Says true when the listener is to stop: answers that go on end then.
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// Rules of one listener.
@@ -73,6 +81,8 @@ pub struct Inbound {
     pub token: Option<Secret<String>>,
     /// How long the wrapped answer is to be kept, if it is to be wrapped.
     pub wrap_ttl: Option<Duration>,
+    /// What kind of answer is asked for.
+    pub wants: Wants,
     /// The body.
     pub body: Zeroizing<Vec<u8>>,
     /// The client's address, from the listener or a trusted proxy.
@@ -89,6 +99,8 @@ pub struct Outbound {
     pub body: Zeroizing<Vec<u8>>,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u32>,
+    /// An answer that goes on, in the place of the body, and how.
+    pub stream: Option<(Box<Subscription>, Wants)>,
 }
 
 impl Outbound {
@@ -99,6 +111,7 @@ impl Outbound {
             content_type: "application/json",
             body: Zeroizing::new(body),
             retry_after: None,
+            stream: None,
         }
     }
 
@@ -133,18 +146,22 @@ impl App {
     }
 
     /// Answers one request.
-    pub async fn answer<B>(&self, request: Request<B>, peer: &Peer) -> Response<ReplyBody>
+    pub async fn answer<B>(&self, mut request: Request<B>, peer: &Peer) -> Response<ReplyBody>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let is_head = request.method() == Method::HEAD;
         let namespace = request.headers().get(NAMESPACE).cloned();
         let page = Verdict::of(&request, &self.zone.system.settings());
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let judged = self.judge(request, peer, &page);
         let judged = tokio::time::timeout(self.patience, judged).await;
-        let outbound = judged
+        let mut outbound = judged
             .unwrap_or_else(|_| Outbound::later(503, "the request took longer than 90 seconds"));
-        let mut response = self.respond(outbound, is_head, peer);
+        let mut response = match outbound.stream.take() {
+            Some((subscription, wants)) => going_on(*subscription, wants, upgrade, peer),
+            None => self.respond(outbound, is_head, peer),
+        };
         page.tell(&mut response);
         if let Some(namespace) = namespace {
             response.headers_mut().insert(NAMESPACE, namespace);
@@ -212,6 +229,7 @@ impl App {
             // Judged before.
             wrap_ttl: head::wrap_ttl(&parts.headers).unwrap_or_default(),
             token: head::take_token(&mut parts.headers),
+            wants: Wants::of(&parts.method, parts.version, &parts.headers),
             client: self.rules.client(&parts.headers, peer.remote),
             method: parts.method,
             headers: parts.headers,
@@ -261,6 +279,35 @@ fn in_flight_of(zone: &Zone, inbound: &Inbound) -> in_flight::Request {
         method: inbound.method.to_string(),
         path: inbound.path.as_str().to_owned(),
     }
+}
+
+/// The head of an answer that goes on; its events follow in a task of their own.
+fn going_on(
+    subscription: Subscription,
+    wants: Wants,
+    upgrade: Option<OnUpgrade>,
+    peer: &Peer,
+) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::default());
+    match (wants, upgrade) {
+        (Wants::WebSocket(accept), Some(upgrade)) => {
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+            stream::websocket(subscription, upgrade, peer.stop.clone());
+        }
+        (Wants::WebSocket(_), None) => *response.status_mut() = StatusCode::UPGRADE_REQUIRED,
+        _ => {
+            let kind = HeaderValue::from_static("text/event-stream");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            *response.body_mut() = stream::event_stream(subscription, peer.stop.clone());
+        }
+    }
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
 }
 
 fn unread(fault: BodyFault) -> Outbound {

@@ -9,10 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
 use crate::limits;
-
-/// An answer's body: whole in memory, wiped when the last byte is with the system or the
-/// connection is gone.
-pub(crate) type ReplyBody = Full<Bytes>;
+use crate::stream::ReplyBody;
 
 /// The memory that bodies may take together.
 #[derive(Debug)]
@@ -144,7 +141,7 @@ pub(crate) fn reply(
     memory: &BodyMemory,
 ) -> Result<(ReplyBody, Option<Taken>), BodyFault> {
     if body.is_empty() {
-        return Ok((Full::default(), None));
+        return Ok((ReplyBody::default(), None));
     }
     let (mut share_of, mut tell, mut taken) = (None, None, None);
     if body.len() >= limits::LARGE_ANSWER {
@@ -157,7 +154,7 @@ pub(crate) fn reply(
         _share: share_of,
         _taken: tell,
     };
-    Ok((Full::new(Bytes::from_owner(sent)), taken))
+    Ok((ReplyBody::Whole(Full::new(Bytes::from_owner(sent))), taken))
 }
 
 #[cfg(test)]

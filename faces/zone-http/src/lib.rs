@@ -14,11 +14,13 @@
 pub mod app;
 mod body;
 mod cors;
+pub mod events;
 mod head;
 pub mod in_flight;
 pub mod limits;
 pub mod metrics;
 pub mod server;
+pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod tls;
@@ -53,6 +55,8 @@ pub struct Zone {
     pub in_flight: in_flight::InFlight,
     /// The head's own counters.
     pub metrics: metrics::Metrics,
+    /// Who listens to the zone's events. Belongs to the listeners of `system` too.
+    pub events: Arc<events::Subscribers>,
     /// What the zone says of itself.
     pub about: About,
 }

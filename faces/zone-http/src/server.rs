@@ -2,14 +2,15 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming as Body;
-use hyper::service::service_fn;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -19,8 +20,9 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::app::{App, Peer};
-use crate::body::{ReplyBody, Taken};
+use crate::body::Taken;
 use crate::limits;
+use crate::stream::ReplyBody;
 
 /// After a connection that could not be accepted.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -174,18 +176,19 @@ impl Connection {
 
     async fn http1(self, stream: impl Stream) {
         let (service, answers) = self.service();
-        let connection = hyper::server::conn::http1::Builder::new()
+        let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits::HANDSHAKE)
             .max_buf_size(limits::HEAD)
             .max_headers(limits::HEADERS)
-            .serve_connection(TokioIo::new(stream), service_fn(service));
+            .serve_connection(TokioIo::new(stream), service_fn(service))
+            .with_upgrades();
         self.drive(connection, answers).await;
     }
 
     async fn http2(self, stream: impl Stream) {
         let (service, answers) = self.service();
-        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits::STREAMS)
             .max_header_list_size(limits::HEAD as u32)
@@ -201,8 +204,7 @@ impl Connection {
     /// a client that does not take a large answer.
     async fn drive<C>(mut self, connection: C, mut answers: mpsc::UnboundedReceiver<Taken>)
     where
-        C: GracefulConnection,
-        C::Error: std::fmt::Display,
+        C: Graceful,
     {
         let mut connection = std::pin::pin!(connection);
         let mut untaken = JoinSet::new();
@@ -218,7 +220,7 @@ impl Connection {
                 }
                 () = stopped(&mut self.stop), if !stopping => {
                     stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                    connection.as_mut().stop();
                 }
                 Some(taken) = answers.recv() => {
                     untaken.spawn(async move {
@@ -240,6 +242,7 @@ impl Connection {
         let peer = Peer {
             remote: self.remote,
             answers: sender,
+            stop: self.stop.clone(),
         };
         let app = self.app.clone();
         let service = move |request| {
@@ -247,6 +250,32 @@ impl Connection {
             Box::pin(async move { Ok(app.answer(request, &peer).await) }) as ServiceFuture
         };
         (service, answers)
+    }
+}
+
+/// A connection that can be told to take no more requests.
+trait Graceful: Future<Output = Result<(), hyper::Error>> {
+    fn stop(self: Pin<&mut Self>);
+}
+
+impl<I, S> Graceful for http1::UpgradeableConnection<I, S>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    S: HttpService<Body, ResBody = ReplyBody, Error = Infallible>,
+{
+    fn stop(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S> Graceful for http2::Connection<I, S, TokioExecutor>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: HttpService<Body, ResBody = ReplyBody, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    fn stop(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
     }
 }
 

@@ -88,10 +88,23 @@ impl Trail {
 
     /// Requests and responses so far, without what a zone draws for each of them.
     pub(crate) fn lines(&self) -> Vec<Value> {
-        let lines = self.locked();
-        let text = String::from_utf8(lines.bytes.clone()).unwrap();
-        let all = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        all.filter(|line: &Value| line["type"] == "request" || line["type"] == "response")
+        let mut all = self.all();
+        all.retain(|line| line["type"] == "request" || line["type"] == "response");
+        all
+    }
+
+    /// Alerts so far.
+    pub(crate) fn alerts(&self) -> Vec<Value> {
+        let mut all = self.all();
+        all.retain(|line| line["type"] == "alert");
+        all
+    }
+
+    fn all(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.locked().bytes.clone()).unwrap();
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
 
@@ -215,6 +228,7 @@ impl Bench {
         let (at, drawn) = (clock.clone(), random.clone());
         let pki = PkiService::new(barrier.clone(), at.clone(), drawn, reserved);
         let trail = Trail::default();
+        let events = Arc::<crate::events::Subscribers>::default();
         let system = System::new(Parts {
             barrier: barrier.clone(),
             access,
@@ -223,7 +237,7 @@ impl Bench {
             random: random.clone(),
             recipients: Arc::new(AgeRecipients),
             places: places(&trail),
-            listeners: Vec::new(),
+            listeners: vec![events.clone()],
             version: "0.1.0",
         });
         let zone = Arc::new(Zone {
@@ -236,6 +250,7 @@ impl Bench {
             raw_storage,
             in_flight: crate::in_flight::InFlight::default(),
             metrics: Metrics::default(),
+            events,
             about: about(),
         });
         Self {
@@ -419,6 +434,7 @@ pub(crate) fn peer() -> Peer {
     Peer {
         remote: "10.1.2.3:40000".parse().unwrap(),
         answers,
+        stop: tokio::sync::watch::channel(false).1,
     }
 }
 

@@ -223,7 +223,11 @@ impl Access {
     }
 
     /// The compiled policies of a token, kept with it until any policy changes.
-    async fn acl_of(&self, state: &OpenState, entry: &TokenEntry) -> Result<Arc<Acl>, AccessError> {
+    pub(crate) async fn acl_of(
+        &self,
+        state: &OpenState,
+        entry: &TokenEntry,
+    ) -> Result<Arc<Acl>, AccessError> {
         let generation = state.policies.generation();
         if let Some((of, acl)) = &*entry.compiled.lock()
             && *of == generation

@@ -26,6 +26,7 @@ mod authorize;
 mod change;
 mod cubbyhole;
 mod error;
+pub mod event;
 pub mod expiry;
 mod floor;
 pub mod mount;

@@ -12,7 +12,7 @@ use zone_ports::Clock;
 use crate::AuditError;
 use crate::chain::ChainHead;
 use crate::device::{Device, Order};
-use crate::entry::AuditEntry;
+use crate::entry::{Alert, AuditEntry};
 use crate::refusals::Refusals;
 
 /// How long a line may wait for its device.
@@ -64,7 +64,20 @@ impl Broker {
         if let Some(summary) = self.refusals.due(self.clock.monotonic()) {
             self.broadcast(&summary.line(self.clock.now()));
         }
-        self.write(entry).await
+        let submit = |device: &Device, here| device.submit(entry, here);
+        self.write(submit).await
+    }
+
+    /// Records what an operator should look at, in every device, as a line of its own that may use
+    /// the reserve of a full disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::record`]: do not let happen what could not be told.
+    pub async fn alert(&self, alert: &Alert<'_>) -> Result<(), AuditError> {
+        let line = alert.line();
+        let submit = |device: &Device, here| device.push(line.clone(), true, here);
+        self.write(submit).await
     }
 
     /// Records that a caller without a valid token was refused, for the reason `kind` (few fixed
@@ -94,7 +107,10 @@ impl Broker {
         }
     }
 
-    async fn write(&self, entry: &AuditEntry<'_>) -> Result<(), AuditError> {
+    async fn write(
+        &self,
+        submit: impl Fn(&Device, bool) -> Result<Waiter, AuditError>,
+    ) -> Result<(), AuditError> {
         let devices = self.devices();
         // With one device that counts nobody waits for another, so a caller may do the write
         // itself. The others only queue.
@@ -103,7 +119,7 @@ impl Broker {
         let mut failure = AuditError::NoDevice;
         let mut recorded = false;
         for device in devices.iter() {
-            match device.submit(entry, here) {
+            match submit(device, here) {
                 Ok(mut waiter) if device.counts() => match waiter.try_recv() {
                     Ok(Ok(())) => recorded = true,
                     Ok(Err(error)) => failure = error,

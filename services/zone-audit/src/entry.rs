@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 use zone_types::{NamespaceId, RequestId, Timestamp};
 
+use crate::redact::push_string;
+
 /// Before or after the engine ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
@@ -38,6 +40,50 @@ pub struct AuditEntry<'a> {
     /// The caller is root or has sudo on this path: such lines may use the reserve space of a
     /// full disk.
     pub operator: bool,
+}
+
+/// What an operator should look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Alert<'a> {
+    /// When.
+    pub time: Timestamp,
+    /// What happened: few fixed words, `canary-read`.
+    pub kind: &'static str,
+    /// The request that it happened in; its lines tell the rest.
+    pub request: RequestId,
+    /// Its operation.
+    pub operation: &'a str,
+    /// Its path.
+    pub path: &'a str,
+    /// Who asked.
+    pub display_name: &'a str,
+    /// From where.
+    pub remote_address: Option<IpAddr>,
+}
+
+impl Alert<'_> {
+    /// The open line.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let mut out = format!(
+            "{{\"time\":\"{}\",\"type\":\"alert\",\"alert\":{{\"v\":1,\"kind\":\"{}\",\"request\":\"{}\"",
+            self.time, self.kind, self.request
+        )
+        .into_bytes();
+        let texts = [
+            ("operation", self.operation),
+            ("path", self.path),
+            ("display_name", self.display_name),
+        ];
+        for (name, text) in texts {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            push_string(&mut out, text);
+        }
+        if let Some(address) = self.remote_address {
+            out.extend_from_slice(format!(",\"remote_address\":\"{address}\"").as_bytes());
+        }
+        out.push(b'}');
+        out
+    }
 }
 
 /// Who asks.

@@ -37,7 +37,8 @@ pub use broker::{Broker, DeviceStatus};
 pub use chain::{ChainHead, EpochReason, LINES_PER_CHECKPOINT, key_id};
 pub use device::{Device, DeviceConfig, DeviceKeys, Durability};
 pub use entry::{
-    AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart, ResponsePart,
+    Alert, AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart,
+    ResponsePart,
 };
 pub use stream::StreamConfig;
 

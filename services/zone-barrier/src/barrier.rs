@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) latest: AtomicI64,
     epoch: AtomicU64,
     pub(crate) blobs: Blobs,
+    /// Events that were announced.
+    pub(crate) events: AtomicU64,
 }
 
 /// One change, ready to be encrypted.
@@ -83,6 +85,7 @@ impl Barrier {
             latest: AtomicI64::new(0),
             epoch: AtomicU64::new(0),
             blobs: Blobs::default(),
+            events: AtomicU64::new(0),
         };
         Self {
             inner: Arc::new(inner),
@@ -201,8 +204,14 @@ impl Barrier {
         let Batch {
             changes,
             conditions,
+            announcements,
         } = batch;
-        let changes = last_of_each(changes);
+        let mut changes = last_of_each(changes);
+        if changes.iter().any(|change| is_event(change.key())) {
+            return Err(BarrierError::Reserved);
+        }
+        let announced = announcements.into_iter();
+        changes.extend(announced.map(|event| Change::Put(self.event_key(), event)));
         check_limits(&changes, &conditions)?;
         if self.inner.blobs.concern(&changes) {
             return self.commit_blobs(changes, conditions).await;
@@ -340,6 +349,11 @@ impl From<Change> for Todo {
 /// Whether `key` is not for services.
 fn is_own(key: &[u8]) -> bool {
     key.starts_with(OWN) || key.starts_with(COMMIT_LOG)
+}
+
+/// Whether `key` is one of the ring of events.
+fn is_event(key: &Key) -> bool {
+    key.as_bytes().starts_with(crate::event::EVENTS)
 }
 
 /// Keeps the last change of each key, in order.

@@ -48,6 +48,8 @@ pub struct Batch {
     pub changes: Vec<Change>,
     /// What must hold.
     pub conditions: Vec<Precondition>,
+    /// What is told to [`crate::Events`] if the batch applies. Each counts as one operation.
+    pub announcements: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl Batch {
@@ -68,6 +70,13 @@ impl Batch {
     #[must_use]
     pub fn delete(mut self, key: Key) -> Self {
         self.changes.push(Change::Delete(key));
+        self
+    }
+
+    /// Tells `event` to whoever listens, if the batch applies and not before it is durable.
+    #[must_use]
+    pub fn announce(mut self, event: impl Into<Vec<u8>>) -> Self {
+        self.announcements.push(Zeroizing::new(event.into()));
         self
     }
 

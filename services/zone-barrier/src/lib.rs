@@ -22,6 +22,7 @@ pub mod barrier;
 pub mod batch;
 pub mod blob;
 pub mod commit;
+mod event;
 mod fuzz;
 pub mod init;
 pub mod keyring;
@@ -32,6 +33,7 @@ pub mod unseal;
 
 pub use barrier::{Barrier, BarrierError};
 pub use batch::{Batch, Plain};
+pub use event::{EVENT_SLOTS, Events, Told};
 pub use fuzz::fuzz_record;
 pub use init::{InitAsk, InitError, Prepared};
 pub use rotate::{KeyStatus, Rekey};

@@ -127,6 +127,11 @@ impl System {
         &self.access
     }
 
+    /// Tells of every event from now on.
+    pub fn events(&self) -> zone_barrier::Events {
+        self.barrier.events()
+    }
+
     /// The audit broker.
     pub fn broker(&self) -> &Arc<Broker> {
         &self.broker

@@ -11,6 +11,7 @@
 
 mod address;
 mod error;
+mod events;
 mod reply;
 mod tls;
 
@@ -32,6 +33,7 @@ use zone_types::Secret;
 
 pub use address::{Address, AddressFault};
 pub use error::{ApiError, ClientError};
+pub use events::{EventStream, SentEvent};
 pub(crate) use reply::texts;
 pub use reply::{Auth, Reply};
 pub use tls::{Tls, roots_of_directory, roots_of_file, roots_of_system, roots_of_text};
@@ -312,7 +314,19 @@ impl Client {
         target: &str,
         request: &Request<'_>,
     ) -> Result<http::Response<hyper::body::Incoming>, ClientError> {
-        let message = self.message(address, target, request)?;
+        self.exchange_with(address, target, request, |_| {}).await
+    }
+
+    /// Sends the request after `change` and reads the head of its answer.
+    async fn exchange_with(
+        &self,
+        address: &Address,
+        target: &str,
+        request: &Request<'_>,
+        change: impl FnOnce(&mut http::Request<Full<Bytes>>),
+    ) -> Result<http::Response<hyper::body::Incoming>, ClientError> {
+        let mut message = self.message(address, target, request)?;
+        change(&mut message);
         let own = *address == self.settings.address;
         let kept = if own {
             self.idle.lock().await.take()

@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_offline;
+mod events;
 mod generic;
 mod kv;
 mod login;
@@ -97,6 +98,7 @@ const LEAVES: &[Leaf] = leaves! {
     "audit verify": audit_offline::verify;
     "audit search": audit_offline::search;
     "why": why;
+    "events subscribe": events::subscribe;
     "pki verify": pki::verify;
     "pki inspect": pki::inspect;
     "operator init": operator::init;
@@ -135,6 +137,7 @@ const GROUPS: &[(&str, &str)] = &[
         "pki",
         "Verify and look into certificates and lists, offline",
     ),
+    ("events", "Hear of changes as they happen"),
     ("print", "Print what this program knows by itself"),
     ("operator", "Initialise, unseal, seal and rotate"),
 ];

@@ -152,8 +152,9 @@ async fn attack_a_large_answer_that_is_not_taken_ends_the_connection() {
     answers.send(taken.unwrap()).unwrap();
     let service =
         service_fn(|_| async { Ok::<_, Infallible>(Response::new(ReplyBody::default())) });
-    let http =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(server), service);
+    let http = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(server), service)
+        .with_upgrades();
     connection.drive(http, waiting).await;
     drop((client, body));
 }

@@ -9,7 +9,8 @@ use http::header::USER_AGENT;
 use serde_json::{Map, Value};
 use zone_access::{Helped, Mount, Permit, Refusal, RefusalKind, TokenEntry};
 use zone_audit::{
-    AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart, ResponsePart,
+    Alert, AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart,
+    ResponsePart,
 };
 use zone_system::Settings;
 use zone_types::NamespaceId;
@@ -84,6 +85,29 @@ impl<'a> Trail<'a> {
         let error = answer.error.as_deref();
         let recorded = self.record(zone, EntryKind::Response, None, Some(&response), error);
         recorded.await.map_err(unanswered)
+    }
+
+    /// Records what an operator should look at.
+    pub(super) async fn alert(&self, zone: &Zone, kind: &'static str) -> Result<(), Fault> {
+        let token = self.token.as_ref();
+        let who = token.map(|token| token.record.display_name.as_str());
+        let alert = Alert {
+            time: zone.system.wall_clock(),
+            kind,
+            request: self.inbound.id,
+            operation: self.operation,
+            path: self.inbound.path.as_str(),
+            display_name: who.unwrap_or_default(),
+            remote_address: Some(self.inbound.client.ip()),
+        };
+        tracing::warn!(
+            request_id = %alert.request,
+            path = alert.path,
+            display_name = alert.display_name,
+            "alert: {kind}"
+        );
+        let recorded = zone.system.broker().alert(&alert).await;
+        recorded.map_err(|error| unanswered(unrecorded(&error)))
     }
 
     async fn record(

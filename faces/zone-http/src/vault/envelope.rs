@@ -9,6 +9,7 @@ use zone_types::{RequestId, RequestPath};
 
 use super::exchange::{Answer, Auth, Fault, Reply, WrapInfo};
 use crate::app::Outbound;
+use crate::stream::Wants;
 
 /// An encoded answer, and what the audit trail needs of it.
 pub(super) struct Encoded {
@@ -87,7 +88,18 @@ pub(super) fn encode(id: &RequestId, path: &RequestPath, result: Result<Reply, F
             content_type,
             body: Zeroizing::new(body),
             retry_after: None,
+            stream: None,
         }),
+        Ok(Reply::Events(subscription, wants)) => {
+            let status = match wants {
+                Wants::WebSocket(_) => 101,
+                _ => 200,
+            };
+            plain(Outbound {
+                stream: Some((subscription, wants)),
+                ..Outbound::json(status, Vec::new())
+            })
+        }
         Ok(Reply::Unwrapped {
             status,
             body,

@@ -15,6 +15,8 @@ pub struct Call {
     pub client: std::net::SocketAddr,
     /// The token that the request came with.
     pub token: Option<zone_types::Secret<String>>,
+    /// What kind of answer is asked for.
+    pub wants: crate::stream::Wants,
 }
 
 impl Drop for Call {
@@ -40,6 +42,8 @@ pub enum Reply {
         /// The body.
         body: Vec<u8>,
     },
+    /// Events, as the call wants them.
+    Events(Box<crate::events::Subscription>, crate::stream::Wants),
     /// What was wrapped, as it was answered then. The audit trail does not see it again.
     Unwrapped {
         /// HTTP status.
@@ -64,6 +68,8 @@ pub struct Answer {
     pub auth: Option<Auth>,
     /// `wrap_info`, in the place of all else.
     pub wrap_info: Option<WrapInfo>,
+    /// What an operator should look at: few fixed words, for the audit trail and the log.
+    pub alert: Option<&'static str>,
 }
 
 /// The `wrap_info` block.

@@ -49,7 +49,8 @@ async fn data(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
                 data,
                 metadata: VersionView::of(&reading.info),
             };
-            found_or_gone(&view, reading.is_gone())
+            let reply = found_or_gone(&view, reading.is_gone())?;
+            Ok(watched(reply, &reading.info))
         }
         Operation::Create | Operation::Update => {
             let secret = secret(&call.data)?;
@@ -59,7 +60,10 @@ async fn data(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
         Operation::Patch => {
             let patch = secret(&call.data)?;
             match kv.patch(&call.permit, patch, cas(&call.data)?).await? {
-                Patched::Written(info) => Reply::data(&VersionView::of(&info)),
+                Patched::Written(info) => {
+                    let reply = Reply::data(&VersionView::of(&info))?;
+                    Ok(watched(reply, &info))
+                }
                 Patched::Gone(info) => found_or_gone(&VersionView::of(&info), true),
             }
         }
@@ -84,7 +88,19 @@ async fn subkeys(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
         subkeys: found.keys.as_ref(),
         metadata: VersionView::of(&found.info),
     };
-    found_or_gone(&view, found.keys.is_none())
+    let reply = found_or_gone(&view, found.keys.is_none())?;
+    Ok(watched(reply, &found.info))
+}
+
+/// An answer for which the values of a secret were read: if the secret is a canary, an alert.
+fn watched(reply: Reply, info: &VersionInfo) -> Reply {
+    match reply {
+        Reply::Data(answer) if info.is_canary() => Reply::Data(Answer {
+            alert: Some("canary-read"),
+            ..answer
+        }),
+        other => other,
+    }
 }
 
 async fn versions(kv: &KvService, call: &Call, area: &str) -> Result<Reply, Fault> {

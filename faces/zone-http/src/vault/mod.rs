@@ -9,6 +9,7 @@
 mod audit;
 mod cubbyhole;
 mod envelope;
+mod events;
 pub mod exchange;
 pub mod fields;
 mod help;
@@ -40,7 +41,7 @@ use zone_x509::Serial;
 use crate::Zone;
 use crate::app::{Inbound, Outbound};
 use envelope::Encoded;
-use exchange::{Call, Fault, Reply};
+use exchange::{Answer, Call, Fault, Reply};
 use fields::{Fields, Given};
 
 pub use openapi::reference as openapi_reference;
@@ -251,8 +252,17 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
         data: std::mem::take(&mut asked.data.0),
         client: inbound.client,
         token: inbound.token.clone(),
+        wants: inbound.wants.clone(),
     };
-    let result = dispatch(zone, &call).await;
+    let mut result = dispatch(zone, &call).await;
+    if let Ok(Reply::Data(Answer {
+        alert: Some(kind), ..
+    })) = &result
+        && let Err(fault) = trail.alert(zone, kind).await
+    {
+        // What cannot be told is not shown.
+        result = Err(fault);
+    }
     let answer = match call.permit.wrap_ttl() {
         Some(_) => wrapping::wrap(zone, inbound, &call, result).await,
         None => envelope::encode(&inbound.id, &inbound.path, result),

@@ -10,8 +10,8 @@ use zone_types::{RequestPath, Secret};
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
 use super::{
-    sys_audit, sys_auth, sys_config, sys_host, sys_mounts, sys_open, sys_policy, sys_tools,
-    wrapping,
+    events, sys_audit, sys_auth, sys_config, sys_host, sys_mounts, sys_open, sys_policy,
+    sys_tools, wrapping,
 };
 use crate::Zone;
 
@@ -25,6 +25,7 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "internal" => sys_mounts::internal(zone, call, tail).await,
         "policy" | "policies" => sys_policy::handle(zone, call, &rest).await,
         "audit" => sys_audit::handle(zone, call, tail).await,
+        "events" => events::handle(zone, call, tail),
         "audit-hash" => sys_audit::hash(zone, call, tail).await,
         "capabilities" | "capabilities-self" | "capabilities-accessor" if tail.is_empty() => {
             capabilities(zone, call, head).await

@@ -2,6 +2,7 @@
 
 mod audited;
 mod auth;
+mod events;
 mod host;
 mod inputs;
 mod open;

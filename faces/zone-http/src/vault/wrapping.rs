@@ -88,6 +88,10 @@ pub(super) async fn wrap(
             let text = "X-Vault-Wrap-TTL: this answer is not JSON and cannot be wrapped";
             return encode(Err(Fault::bad_request(text)));
         }
+        Ok(Reply::Events(..)) => {
+            let text = "X-Vault-Wrap-TTL: an answer that goes on cannot be wrapped";
+            return encode(Err(Fault::bad_request(text)));
+        }
         other => return encode(other),
     };
     let answer = WrappedAnswer {

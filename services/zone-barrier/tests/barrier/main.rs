@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
+mod events;
 mod golden_zone;
 mod init;
 mod large;

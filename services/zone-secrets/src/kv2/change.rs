@@ -1,6 +1,7 @@
 //! Changing a secret: read, decide, commit one batch, and again if somebody was faster.
 
 use zeroize::Zeroizing;
+use zone_access::Permit;
 use zone_barrier::batch::Change;
 use zone_barrier::{BarrierError, Batch};
 use zone_ports::random;
@@ -36,6 +37,8 @@ pub(super) enum Needs {
 /// What a change does.
 pub(super) struct Plan<T> {
     pub(super) next: Next,
+    /// It reads the value of a secret that is watched.
+    pub(super) reads_canary: bool,
     /// The record of the current version of `next`.
     pub(super) record: Option<Zeroizing<Vec<u8>>>,
     /// Versions whose data goes, in order.
@@ -59,6 +62,7 @@ impl<T> Plan<T> {
     pub(super) fn nothing(reply: T) -> Self {
         Self {
             next: Next::Unchanged,
+            reads_canary: false,
             record: None,
             dead: Vec::new(),
             reply,
@@ -68,6 +72,7 @@ impl<T> Plan<T> {
     pub(super) fn metadata(metadata: Metadata, reply: T) -> Self {
         Self {
             next: Next::Is(metadata),
+            reads_canary: false,
             record: None,
             dead: Vec::new(),
             reply,
@@ -79,6 +84,7 @@ impl KvService {
     /// Does what `decide` says about the secret at `place`, durably, or nothing.
     pub(super) async fn change<T>(
         &self,
+        permit: &Permit,
         place: &Place<'_>,
         needs: Needs,
         decide: impl Fn(State) -> Result<Plan<T>, KvError>,
@@ -94,11 +100,13 @@ impl KvService {
                 }
                 decided => decided?,
             };
-            let Some((batch, trash)) =
+            let events = self.events(permit, place, &plan)?;
+            let Some((mut batch, trash)) =
                 self.batch(place, revision, plan.next, plan.record, &plan.dead)?
             else {
                 return Ok(plan.reply);
             };
+            batch.announcements = events;
             match self.barrier.commit(batch).await {
                 Ok(_) => {
                     if let Some((id, trash)) = trash {

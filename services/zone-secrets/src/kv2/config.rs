@@ -82,6 +82,7 @@ impl KvService {
         }
         let mut batch = Batch::new().require(key.clone(), revision);
         batch.changes.push(Change::Put(key, config.encode()?));
+        batch.announcements.push(self.config_written(permit)?);
         // Writers in this head have taken turns, so a conflict means another head.
         self.barrier.commit(batch).await?;
         Ok(())

@@ -154,20 +154,26 @@ impl KvService {
     /// to go if this head stops meanwhile.
     pub async fn delete_metadata(&self, permit: &Permit) -> Result<(), KvError> {
         let place = Place::permitted(permit, Area::Metadata, &[Operation::Delete])?;
-        self.change(&place, Needs::Metadata, |State { metadata, .. }| {
-            let Some(metadata) = metadata else {
-                return Ok(Plan::nothing(()));
-            };
-            let stored = metadata.versions.iter().filter(|one| !one.destroyed);
-            let dead = stored.map(|one| one.version).collect();
-            let next = Next::Removed(metadata.generation);
-            Ok(Plan {
-                next,
-                record: None,
-                dead,
-                reply: (),
-            })
-        })
+        self.change(
+            permit,
+            &place,
+            Needs::Metadata,
+            |State { metadata, .. }| {
+                let Some(metadata) = metadata else {
+                    return Ok(Plan::nothing(()));
+                };
+                let stored = metadata.versions.iter().filter(|one| !one.destroyed);
+                let dead = stored.map(|one| one.version).collect();
+                let next = Next::Removed(metadata.generation);
+                Ok(Plan {
+                    next,
+                    reads_canary: false,
+                    record: None,
+                    dead,
+                    reply: (),
+                })
+            },
+        )
         .await
     }
 
@@ -182,7 +188,7 @@ impl KvService {
         }
         let is_patch = permit.operation() == Operation::Patch;
         let now = permit.now();
-        self.change(place, Needs::Metadata, |state| {
+        self.change(permit, place, Needs::Metadata, |state| {
             let State {
                 config,
                 metadata,

@@ -17,6 +17,7 @@
 
 mod change;
 mod config;
+mod event;
 mod list;
 mod merge;
 mod metadata;
@@ -95,6 +96,14 @@ pub struct VersionInfo {
     pub destroyed: bool,
     /// The custom metadata of the secret; `None` if there is none.
     pub custom_metadata: Option<BTreeMap<String, String>>,
+}
+
+impl VersionInfo {
+    /// Whether each reading of the secret's values raises an alert: its custom metadata has
+    /// `canary` = `true`.
+    pub fn is_canary(&self) -> bool {
+        self.custom_metadata.as_ref().is_some_and(event::is_canary)
+    }
 }
 
 impl fmt::Debug for VersionInfo {

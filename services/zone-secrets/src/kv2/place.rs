@@ -17,6 +17,19 @@ pub(super) enum Area {
 }
 
 impl Area {
+    /// The one that `rest` (the path below the mount) is in.
+    pub(super) fn of(rest: &str) -> Option<Self> {
+        let all = [
+            Self::Data,
+            Self::Metadata,
+            Self::Delete,
+            Self::Undelete,
+            Self::Destroy,
+            Self::Subkeys,
+        ];
+        all.into_iter().find(|area| rest.starts_with(area.prefix()))
+    }
+
     const fn prefix(self) -> &'static str {
         match self {
             Self::Data => "data/",

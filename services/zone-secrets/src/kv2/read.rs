@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 use zone_access::{Mount, Operation, Permit};
+use zone_barrier::Batch;
 use zone_types::Timestamp;
 
 use super::place::{Area, Place};
@@ -61,7 +62,9 @@ impl KvService {
     /// version. A deleted or destroyed one is a [`Reading`] without data.
     pub async fn read(&self, permit: &Permit, version: Option<u64>) -> Result<Reading, KvError> {
         let place = Place::permitted(permit, Area::Data, &[Operation::Read])?;
-        self.version(&place, version, permit.now()).await
+        let reading = self.version(&place, version, permit.now()).await?;
+        self.alert(permit, &place, &reading).await?;
+        Ok(reading)
     }
 
     /// `subkeys/PATH`: the keys of the current version, or of `version`, down to `depth` levels
@@ -74,6 +77,7 @@ impl KvService {
     ) -> Result<Subkeys, KvError> {
         let place = Place::permitted(permit, Area::Subkeys, &[Operation::Read])?;
         let reading = self.version(&place, version, permit.now()).await?;
+        self.alert(permit, &place, &reading).await?;
         let keys = reading
             .data()?
             .map(|text| Skeleton::of(text.get(), depth))
@@ -95,6 +99,23 @@ impl KvService {
         let Some(path) = path else { return Ok(true) };
         let place = Place::of(mount, path)?;
         Ok(self.barrier.get(place.metadata()).await?.is_some())
+    }
+
+    /// Tells that a watched secret was read, before anybody sees what it is: what cannot be told
+    /// is not read.
+    async fn alert(
+        &self,
+        permit: &Permit,
+        place: &Place<'_>,
+        reading: &Reading,
+    ) -> Result<(), KvError> {
+        if reading.is_gone() || !reading.info.is_canary() {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        batch.announcements.push(self.canary_read(permit, place)?);
+        self.barrier.commit(batch).await?;
+        Ok(())
     }
 
     async fn version(

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use zone_access::{Operation, Permit};
 
 use super::change::{Needs, Next, Plan, State};
+use super::event::is_canary;
 use super::merge::{Wiped, merge};
 use super::place::{Area, Place, judged};
 use super::record::{Config, Metadata, secret_text, version_record};
@@ -35,7 +36,7 @@ impl KvService {
     ) -> Result<VersionInfo, KvError> {
         let place = Place::permitted(permit, Area::Data, &WRITES)?.nameable()?;
         let now = permit.now();
-        self.change(&place, Needs::Metadata, |state| {
+        self.change(permit, &place, Needs::Metadata, |state| {
             let State {
                 config,
                 metadata,
@@ -61,7 +62,7 @@ impl KvService {
     ) -> Result<Patched, KvError> {
         let place = Place::permitted(permit, Area::Data, &[Operation::Patch])?.nameable()?;
         let now = permit.now();
-        self.change(&place, Needs::Data, |state| {
+        self.change(permit, &place, Needs::Data, |state| {
             let State {
                 config,
                 metadata,
@@ -81,9 +82,11 @@ impl KvService {
             let parsed = serde_json::from_str(text.get()).map_err(|_| KvError::Corrupt)?;
             let mut data = Wiped(parsed);
             merge(&mut data.0, patch);
+            let reads_canary = is_canary(&metadata.custom);
             let plan = next_version(metadata, &config, version_record(&data.0)?, now)?;
             Ok(Plan {
                 next: plan.next,
+                reads_canary,
                 record: plan.record,
                 dead: plan.dead,
                 reply: Patched::Written(plan.reply),
@@ -111,6 +114,7 @@ impl KvService {
         let place = Place::permitted(permit, Area::Undelete, &WRITES)?;
         let now = permit.now();
         self.change(
+            permit,
             &place,
             Needs::Metadata,
             |State {
@@ -136,26 +140,31 @@ impl KvService {
     /// `destroy/PATH`: removes the data of `versions` for good. They stay listed.
     pub async fn destroy(&self, permit: &Permit, versions: &[u64]) -> Result<(), KvError> {
         let place = Place::permitted(permit, Area::Destroy, &WRITES)?;
-        self.change(&place, Needs::Metadata, |State { metadata, .. }| {
-            let Some(mut metadata) = metadata else {
-                return Ok(Plan::nothing(()));
-            };
-            let mut dead = Vec::new();
-            for number in versions {
-                let version = metadata.version_mut(*number).filter(|one| !one.destroyed);
-                let Some(version) = version else { continue };
-                version.destroyed = true;
-                dead.push(*number);
-            }
-            if dead.is_empty() {
-                return Ok(Plan::nothing(()));
-            }
-            dead.sort_unstable();
-            Ok(Plan {
-                dead,
-                ..Plan::metadata(metadata, ())
-            })
-        })
+        self.change(
+            permit,
+            &place,
+            Needs::Metadata,
+            |State { metadata, .. }| {
+                let Some(mut metadata) = metadata else {
+                    return Ok(Plan::nothing(()));
+                };
+                let mut dead = Vec::new();
+                for number in versions {
+                    let version = metadata.version_mut(*number).filter(|one| !one.destroyed);
+                    let Some(version) = version else { continue };
+                    version.destroyed = true;
+                    dead.push(*number);
+                }
+                if dead.is_empty() {
+                    return Ok(Plan::nothing(()));
+                }
+                dead.sort_unstable();
+                Ok(Plan {
+                    dead,
+                    ..Plan::metadata(metadata, ())
+                })
+            },
+        )
         .await
     }
 
@@ -166,23 +175,29 @@ impl KvService {
         versions: Option<&[u64]>,
     ) -> Result<(), KvError> {
         let now = permit.now();
-        self.change(place, Needs::Metadata, |State { metadata, .. }| {
-            let Some(mut metadata) = metadata else {
-                return Ok(Plan::nothing(()));
-            };
-            let latest = [metadata.current];
-            let mut changed = false;
-            for number in versions.unwrap_or(&latest) {
-                let version = metadata.version_mut(*number);
-                let Some(version) = version.filter(|one| !one.destroyed && !one.is_deleted(now))
-                else {
-                    continue;
+        self.change(
+            permit,
+            place,
+            Needs::Metadata,
+            |State { metadata, .. }| {
+                let Some(mut metadata) = metadata else {
+                    return Ok(Plan::nothing(()));
                 };
-                version.deletion = Some(now);
-                changed = true;
-            }
-            Ok(unless_same(metadata, changed))
-        })
+                let latest = [metadata.current];
+                let mut changed = false;
+                for number in versions.unwrap_or(&latest) {
+                    let version = metadata.version_mut(*number);
+                    let Some(version) =
+                        version.filter(|one| !one.destroyed && !one.is_deleted(now))
+                    else {
+                        continue;
+                    };
+                    version.deletion = Some(now);
+                    changed = true;
+                }
+                Ok(unless_same(metadata, changed))
+            },
+        )
         .await
     }
 }
@@ -214,6 +229,7 @@ fn next_version(
     let reply = metadata.info(metadata.current).ok_or(KvError::Corrupt)?;
     Ok(Plan {
         next: Next::Is(metadata),
+        reads_canary: false,
         record: Some(record),
         dead,
         reply,

@@ -4,6 +4,7 @@
 
 mod cost;
 mod crash;
+mod events;
 mod limits;
 mod listing;
 mod probe;

@@ -438,3 +438,43 @@ async fn seal_rotate_and_key_status() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn events_are_printed_until_the_server_ends_them() {
+    const EVENTS: &str = ": subscribed\n\nid: 1\nevent: kv-v2/data-write\ndata: {\"id\":\"1\"}\n\n\
+                          event: zone/end\ndata: the token ended\n\n";
+    const ANSWERS: Answers = &[
+        ("GET /v1/sys/events/subscribe/kv-v2/data-*", 200, EVENTS),
+        (
+            "GET /v1/sys/events/subscribe/none",
+            403,
+            r#"{"errors":["permission denied"]}"#,
+        ),
+    ];
+    check(
+        ANSWERS,
+        &["events", "subscribe", "kv-v2/data-*"],
+        expect![[r#"
+            exit 2
+            > GET /v1/sys/events/subscribe/kv-v2/data-*
+            {"id":"1"}
+            ! The server ended the stream: the token ended
+        "#]],
+    )
+    .await;
+    check(
+        ANSWERS,
+        &["events", "subscribe", "none"],
+        expect![[r#"
+        exit 2
+        > GET /v1/sys/events/subscribe/none
+        ! Error subscribing to events: Error making API request.
+        !
+        ! URL: GET http://SERVER/v1/sys/events/subscribe/none
+        ! Code: 403. Errors:
+        !
+        ! * permission denied
+    "#]],
+    )
+    .await;
+}

@@ -29,13 +29,14 @@ impl Bench {
             data,
             client,
             token: None,
+            wants: crate::stream::Wants::Body,
         };
         let (status, answer) = match handle(&self.kv, &call).await {
             Ok(Reply::NoContent) => return "204".to_owned(),
             Ok(Reply::Data(answer)) => (200, answer),
             Ok(Reply::Accepted(answer)) => (202, answer),
             Ok(Reply::Gone(answer)) => (404, answer),
-            Ok(Reply::Raw { .. } | Reply::Unwrapped { .. }) => {
+            Ok(Reply::Raw { .. } | Reply::Unwrapped { .. } | Reply::Events(..)) => {
                 panic!("KV has an envelope for everything")
             }
             Err(fault) => return format!("{} {:?}", fault.status, fault.errors),

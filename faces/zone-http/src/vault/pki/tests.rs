@@ -96,6 +96,7 @@ impl Bench {
                 data,
                 client,
                 token: None,
+                wants: crate::stream::Wants::Body,
             },
         )
         .await

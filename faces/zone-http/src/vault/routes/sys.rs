@@ -265,9 +265,12 @@ pub(super) const ROUTES: &[Route] = &[
         about: "An audit device",
         does: &[
             write(&[
-                text("type", "file"),
-                text("description", ""),
-                object("options", "file_path: where it writes"),
+                text("type", "file, syslog or socket"),
+                text("description", "Free text"),
+                object(
+                    "options",
+                    "Of the type: file_path; facility, tag; address, socket_type",
+                ),
             ]),
             delete(),
         ],
@@ -276,6 +279,11 @@ pub(super) const ROUTES: &[Route] = &[
         pattern: "audit-hash/{path}",
         about: "What stands in the audit trail for a text",
         does: &[write(&[text("input", "The text")])],
+    },
+    Route {
+        pattern: "events/subscribe/{type*}",
+        about: "Events of a type, over a WebSocket or as server-sent events",
+        does: &[read(&[flag("json", "Must be true for a WebSocket")])],
     },
     Route {
         pattern: "capabilities",
