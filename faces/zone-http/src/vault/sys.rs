@@ -10,8 +10,8 @@ use zone_types::{RequestPath, Secret};
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
 use super::{
-    events, sys_audit, sys_auth, sys_config, sys_host, sys_mounts, sys_open, sys_policy,
-    sys_tools, wrapping,
+    events, sys_audit, sys_auth, sys_config, sys_host, sys_mounts, sys_open, sys_policy, sys_tools,
+    wrapping,
 };
 use crate::Zone;
 

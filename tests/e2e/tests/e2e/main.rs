@@ -6,11 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod attacks;
+mod audit_devices;
 mod canary;
 mod cli;
 mod consul_template;
 mod crash;
 mod dev;
+mod events;
 mod go;
 mod hvac;
 mod life;
