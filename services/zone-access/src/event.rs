@@ -143,7 +143,7 @@ impl Access {
     pub async fn still(&self, standing: &Standing) -> Result<Option<Arc<Acl>>, AccessError> {
         let state = self.state()?;
         let now = self.instant();
-        let Some(entry) = self.live(&state, &standing.token.id, now).await? else {
+        let Some(entry) = self.found_again(&state, &standing.token, now).await? else {
             return Ok(None);
         };
         let acl = self.acl_of(&state, &entry).await?;

@@ -28,6 +28,8 @@ struct Limits {
     /// The same for the head's cheapest call behind a token: TLS, permit, two audit lines, and an
     /// engine that only shows three numbers of its memory.
     call: Vec<(usize, Outcome)>,
+    /// KV reads with one audit file.
+    read: Vec<(usize, Outcome)>,
     /// Durable KV writes: what the store, the audit trail and HTTP allow to any write.
     write: Vec<(usize, Outcome)>,
 }
@@ -78,7 +80,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
             if case.name == KV_WRITE {
                 limits.write.push((*clients, outcome));
             }
+            if case.name == KV_READ {
+                limits.read.push((*clients, outcome));
+            }
         }
+    }
+    if !limits.read.is_empty() {
+        audit(options, &head, &target, &limits).await?;
     }
     table::note("RSS, after the run", head.process.rss()?, "MiB");
     if options.only.is_empty() {
@@ -111,6 +119,7 @@ async fn measure_limits(options: &Options, directory: &Path) -> anyhow::Result<L
         fsyncs,
         empty,
         call: Vec::new(),
+        read: Vec::new(),
         write: Vec::new(),
     })
 }
@@ -200,12 +209,48 @@ pub(crate) fn plan(
     })
 }
 
+fn read_plan() -> Arc<Plan> {
+    plan(
+        Method::GET,
+        |n| format!("secret/data/read/{}", n % READ),
+        |_| Bytes::new(),
+    )
+}
+
+/// Audit lines a second (two for each read), and what one more device costs: a zone never runs
+/// without one, so reads with one file are compared with reads with a file and a second device.
+async fn audit(
+    options: &Options,
+    head: &Head,
+    target: &Target,
+    limits: &Limits,
+) -> anyhow::Result<()> {
+    for (clients, outcome) in &limits.read {
+        let text = format!("audit lines, one file, {clients} clients");
+        table::note(&text, outcome.rate * 2.0, "per second");
+    }
+    let file = head.audit_directory().join("second.log");
+    let device = json!({ "type": "file", "options": { "file_path": file } });
+    head.client.write("sys/audit/second", &device).await?;
+    for (clients, one) in &limits.read {
+        let runs = repeat(options, target, &read_plan(), *clients, &head.process).await?;
+        let (two, spread) = table::median(runs);
+        let (rate, cpu) = (two.rate / one.rate, two.cpu_ms / one.cpu_ms);
+        let ratio = format!("{rate:.2} of the rate with one file, {cpu:.2} of its CPU");
+        table::row("kv read, second audit file", *clients, &two, spread, &ratio);
+    }
+    head.client.delete("sys/audit/second", &[]).await?;
+    Ok(())
+}
+
 pub(crate) fn json_body(value: &serde_json::Value) -> Bytes {
     Bytes::from(value.to_string())
 }
 
 /// The case that bounds every other write.
 const KV_WRITE: &str = "kv write";
+/// The case that shows what an audit device costs.
+const KV_READ: &str = "kv read";
 /// Secrets that the read case reads.
 const READ: u64 = 1000;
 
@@ -247,12 +292,8 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
     let value = json_body(&value);
     let mut cases = vec![
         Case {
-            name: "kv read".into(),
-            plan: plan(
-                Method::GET,
-                |n| format!("secret/data/read/{}", n % READ),
-                |_| Bytes::new(),
-            ),
+            name: KV_READ.into(),
+            plan: read_plan(),
             against: Against::EmptyHandler,
             token: None,
         },

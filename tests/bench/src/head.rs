@@ -108,7 +108,7 @@ impl Head {
         let token = Secret::new(text(&made["root_token"])?);
         unseal(&client, &share).await?;
         let client = client.with_token(token.clone())?;
-        let (binary, directory) = (binary.to_owned(), directory.to_owned());
+        let (binary, directory) = (binary.to_owned(), directory.canonicalize()?);
         let start = Duration::ZERO;
         Ok(Self {
             process,
@@ -121,6 +121,11 @@ impl Head {
             binary,
             start,
         })
+    }
+
+    /// Where its audit files may be.
+    pub(crate) fn audit_directory(&self) -> PathBuf {
+        self.directory.join("data/audit")
     }
 
     /// The same zone in a new process, after `kill -9`.

@@ -221,6 +221,20 @@ impl Access {
         Ok(counts.then_some(entry))
     }
 
+    /// The token of `entry`, of either kind, if it still counts at `now`.
+    pub(crate) async fn found_again(
+        &self,
+        state: &OpenState,
+        entry: &Arc<TokenEntry>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<TokenEntry>>, AccessError> {
+        if entry.kind != TokenKind::Batch {
+            return self.live(state, &entry.id, now).await;
+        }
+        let counts = self.batch_counts(state, &entry.record, now).await?;
+        Ok(counts.then(|| entry.clone()))
+    }
+
     async fn batch_counts(
         &self,
         state: &OpenState,

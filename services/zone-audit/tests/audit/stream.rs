@@ -208,6 +208,8 @@ async fn a_hung_receiver_holds_up_nobody_and_its_losses_are_told() {
     let lost = trail.broker.list()[1].lost;
     assert_eq!(lost, 9_000 - 8_192);
     receiver.set(|side| side.stuck = false);
+    // Until there is room in the queue.
+    receiver.until(|side| side.lines.len() > 1);
     trail.record("last").await;
     receiver.until(|side| {
         side.lines

@@ -188,6 +188,24 @@ async fn a_stream_ends_with_its_token_and_with_the_zone() {
     assert_eq!(bench.zone.events.count(), 0);
 }
 
+/// A batch token is not stored, so no change of a record tells that it ended.
+#[tokio::test]
+async fn a_batch_token_hears_until_it_ends() {
+    let bench = Bench::new().await;
+    let policy = r#"path "sys/events/subscribe/*" { capabilities = ["read"] }
+path "secret/data/*" { capabilities = ["read"] }"#;
+    bench.token(policy).await;
+    let ask = json!({ "type": "batch", "policies": ["own"], "ttl": "1m" });
+    let made = bench.root("POST", "auth/token/create", ask).await.json();
+    let batch = made["auth"]["client_token"].as_str().unwrap().to_owned();
+    let mut ear = bench.subscribe(&batch, "*").await.unwrap();
+    bench.put("x").await;
+    assert_eq!(ear.event().await, "kv-v2/data-write secret/data/x");
+    bench.clock.advance(Duration::from_secs(61));
+    bench.put("x").await;
+    assert!(ear.next().await.unwrap().starts_with("event: zone/end\n"));
+}
+
 #[tokio::test]
 async fn who_is_slow_is_told_that_he_missed_something_and_costs_no_memory() {
     let bench = Bench::new().await;
