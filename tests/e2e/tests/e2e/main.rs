@@ -28,5 +28,6 @@ mod services;
 mod systemd;
 mod tls;
 mod tokens;
+mod turning;
 mod wrapping;
 mod zone;
