@@ -20,12 +20,13 @@ use zone_http::{About, Zone};
 use zone_pki::{PkiService, ReservedNames};
 use zone_ports::{AuditSinkError, AuditStream, Clock, LogControl, Random};
 use zone_secrets::KvService;
+use zone_store_postgres::{Password, PostgresOptions, PostgresStore, TlsFiles};
 use zone_store_redb::RedbStore;
 use zone_system::{
     AuditPlaces, OpenAudit, OpenStream, Parts, SealListener, StreamTarget, System, Transport,
 };
 
-use crate::config::Settings;
+use crate::config::{Server, Settings, Store};
 
 /// The version of Vault's API that is served, for clients that look at it.
 const API_VERSION: &str = "1.20.0";
@@ -34,7 +35,8 @@ const API_VERSION: &str = "1.20.0";
 pub(crate) struct Head {
     pub(crate) zone: Arc<Zone>,
     pub(crate) clock: Arc<dyn Clock>,
-    store: RedbStore,
+    /// The embedded store, which is closed in good order.
+    file: Option<RedbStore>,
 }
 
 /// Opens the store and puts the services over it.
@@ -49,10 +51,8 @@ pub(crate) async fn assemble(
     for directory in &settings.audit_directories {
         private_directory(directory)?;
     }
-    let file = settings.storage.join("zone.redb");
-    let store =
-        RedbStore::open(&file).with_context(|| format!("opening the store {}", file.display()))?;
-    let committer = Committer::open(Arc::new(store.clone()))
+    let (store, file) = open_store(settings).await?;
+    let committer = Committer::open(store)
         .await
         .context("opening the commit log")?;
     let memory = LockedMemory::new().context("locking memory for keys (see LimitMEMLOCK)")?;
@@ -106,7 +106,7 @@ pub(crate) async fn assemble(
     Ok(Head {
         zone: Arc::new(zone),
         clock,
-        store,
+        file,
     })
 }
 
@@ -114,7 +114,9 @@ impl Head {
     /// Seals in good order and closes the store.
     pub(crate) async fn close(self) {
         self.zone.system.close().await;
-        if let Err(error) = self.store.close() {
+        if let Some(file) = self.file
+            && let Err(error) = file.close()
+        {
             tracing::warn!(%error, "the store did not close well; nothing acknowledged is lost");
         }
     }
@@ -125,6 +127,50 @@ fn watched_disks(settings: &Settings) -> Vec<PathBuf> {
     let mut paths = vec![settings.storage.clone()];
     paths.extend(settings.audit_directories.iter().cloned());
     paths
+}
+
+/// Opens what holds the zone; the embedded store once more, to close it in the end.
+async fn open_store(
+    settings: &Settings,
+) -> anyhow::Result<(Arc<dyn zone_ports::Store>, Option<RedbStore>)> {
+    match &settings.store {
+        Store::File => {
+            let file = settings.storage.join("zone.redb");
+            let store = RedbStore::open(&file)
+                .with_context(|| format!("opening the store {}", file.display()))?;
+            Ok((Arc::new(store.clone()), Some(store)))
+        }
+        Store::Postgres(server) => {
+            let options = postgres_options(server).map_err(anyhow::Error::msg)?;
+            tracing::info!(server = ?options, "opening the store on PostgreSQL");
+            let store = PostgresStore::open(options).await;
+            let store = store.context("opening the store on PostgreSQL")?;
+            Ok((Arc::new(store), None))
+        }
+    }
+}
+
+/// The variable that holds the database's password, unless a file does.
+const PASSWORD: &str = "ZONEHEAD_PG_PASSWORD";
+
+/// What the configuration says of a server, checked; nothing connects yet.
+pub(crate) fn postgres_options(server: &Server) -> Result<PostgresOptions, String> {
+    let options = PostgresOptions::new(&server.url, &server.schema);
+    let mut options = options.map_err(|fault| format!("[storage]: {fault}"))?;
+    if options.needs_tls() && server.ca.is_none() {
+        return Err("key 'storage.ca_file' is missing: over the network TLS is verified".into());
+    }
+    options.tls = server.ca.clone().map(|ca| TlsFiles {
+        ca,
+        identity: server.identity.clone(),
+    });
+    options.password = match (&server.password_file, std::env::var(PASSWORD)) {
+        (Some(file), _) => Password::File(file.clone()),
+        (None, Ok(text)) => Password::Given(Arc::new(text.into())),
+        (None, Err(_)) => Password::None,
+    };
+    options.max_connections = server.max_connections;
+    Ok(options)
 }
 
 fn audit_places(settings: &Settings) -> AuditPlaces {

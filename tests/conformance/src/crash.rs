@@ -1,5 +1,24 @@
 //! What the killed writer and its judge agree on.
 
+use std::sync::Arc;
+
+use zone_ports::Store;
+use zone_store_postgres::{PostgresOptions, PostgresStore};
+use zone_store_redb::{RedbOptions, RedbStore};
+
+/// Opens the store at `place`: a file, which folds its journal at `fold` bytes, or a server's URL.
+pub async fn store(place: &str, fold: usize) -> Arc<dyn Store> {
+    if place.starts_with("postgresql:") {
+        let options = PostgresOptions::new(place, "zone").unwrap();
+        return Arc::new(PostgresStore::open(options).await.unwrap());
+    }
+    let options = RedbOptions {
+        fold_bytes: fold,
+        ..RedbOptions::default()
+    };
+    Arc::new(RedbStore::open_with(place, options).unwrap())
+}
+
 /// Callers of the writer.
 pub const CALLERS: u64 = 8;
 

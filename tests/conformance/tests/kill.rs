@@ -1,4 +1,4 @@
-//! S1 on a real disk: a process that writes under load is killed with SIGKILL, 50 times, after a
+//! S1 on a real disk, and on a real server: a process that writes under load is killed with SIGKILL, 50 times, after a
 //! random number of acknowledgements. Each time what was acknowledged is there and every batch is
 //! whole. (The kernel survives a kill; what fsync adds is shown by the store's own fault tests and
 //! by counting the calls, see `docs/decisions/0002-embedded-store.md`.)
@@ -7,28 +7,30 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use zone_barrier::commit::{Committer, LogSince};
 use zone_conformance::crash::{self, CALLERS};
 use zone_conformance::store::key;
 use zone_ports::store::Revision;
 use zone_ports::{KeyRange, Store};
-use zone_store_redb::RedbStore;
-use zone_testkit::SeededRandom;
+use zone_testkit::{Postgres, SeededRandom};
 
 const KILLS: u64 = 50;
+/// Each of these starts a server's session anew, which takes its time.
+const KILLS_BEFORE_A_SERVER: u64 = 20;
+
+/// Bytes at which the judge folds.
+const FOLD: usize = 8 * 1024 * 1024;
 
 /// Each caller's last acknowledged batch.
 type Acknowledged = BTreeMap<u64, u64>;
 
 /// Lets the writer run for `count` acknowledgements and kills it. What it printed until it was
 /// dead counts.
-fn run(path: &Path, fold: &str, count: u64, acknowledged: &mut Acknowledged) {
+fn run(place: &str, fold: &str, count: u64, acknowledged: &mut Acknowledged) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_crash-writer"))
-        .args([path.as_os_str(), fold.as_ref()])
+        .args([place, fold])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -98,17 +100,29 @@ async fn log_is_whole(committer: &Committer) {
 async fn s1_kill_nine_loses_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("zone.redb");
+    kill(path.to_str().unwrap(), KILLS).await;
+}
+
+/// The server goes on when the writer is dead: what had reached it may still become durable, and
+/// does so before the next head is told of the last group.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn s1_kill_nine_before_a_server_loses_nothing_that_was_acknowledged() {
+    let server = Postgres::start();
+    kill(&server.url(), KILLS_BEFORE_A_SERVER).await;
+}
+
+async fn kill(place: &str, kills: u64) {
     let random = SeededRandom::new(9);
     // What was there, acknowledged or not, when the writer was started.
     let mut acknowledged = Acknowledged::new();
     let mut unheard = 0;
-    for kill in 1..=KILLS {
+    for kill in 1..=kills {
         let before = acknowledged.clone();
         let count = 1 + random.below(if kill % 5 == 0 { 12 } else { 250 });
         // Every other writer is killed while its journal is written on to the file.
         let fold = if kill % 2 == 0 { "5000" } else { "1000000" };
-        run(&path, fold, count, &mut acknowledged);
-        let store = Arc::new(RedbStore::open(&path).unwrap());
+        run(place, fold, count, &mut acknowledged);
+        let store = crash::store(place, FOLD).await;
         for caller in 0..CALLERS {
             let known = acknowledged.get(&caller).copied().unwrap_or(0);
             let from = before.get(&caller).copied().unwrap_or(0).max(1);
@@ -127,9 +141,9 @@ async fn s1_kill_nine_loses_nothing_that_was_acknowledged() {
         committer.stop().await;
     }
     // In the end everything once more, not only what each round added.
-    let store = RedbStore::open(&path).unwrap();
+    let store = crash::store(place, FOLD).await;
     for caller in 0..CALLERS {
-        last_whole(&store, caller, 1).await;
+        last_whole(&*store, caller, 1).await;
     }
     assert!(
         unheard > 0,

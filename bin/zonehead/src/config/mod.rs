@@ -5,6 +5,7 @@
 //! unknown key is an error, so that a misspelt one never falls back to a default in silence.
 
 mod place;
+mod store;
 mod vault;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use zone_audit::Durability;
 use zone_types::Cidr;
 
 pub(crate) use place::{Place, SocketRights};
+use store::Storage;
+pub(crate) use store::{Server, Store};
 
 /// The file's form.
 #[derive(Debug, Deserialize, Serialize)]
@@ -32,12 +35,6 @@ struct File {
     log: Log,
     #[serde(default)]
     listener: Vec<ListenerTable>,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Storage {
-    path: PathBuf,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -144,10 +141,12 @@ pub(crate) struct Settings {
     /// The zone's name: its trust domain.
     pub(crate) zone: String,
     pub(crate) api_addr: String,
-    /// The directory of the store and of the head's own listener key.
+    /// The directory of the embedded store and of the head's own listener key.
     pub(crate) storage: PathBuf,
     /// Whether `sys/raw` is served.
     pub(crate) raw_storage: bool,
+    /// What holds the zone.
+    pub(crate) store: Store,
     pub(crate) listeners: Vec<Listener>,
     /// Directories where audit files may be; the first one takes the built-in device's.
     pub(crate) audit_directories: Vec<PathBuf>,
@@ -276,9 +275,7 @@ fn resolve(file: File) -> Result<Settings, String> {
     if zone.is_empty() || zone.len() > 255 || !zone.bytes().all(fits) {
         return Err("key 'zone': expected a trust domain, such as \"zone.example.org\"".into());
     }
-    if !file.storage.path.is_absolute() {
-        return Err("key 'storage.path': expected an absolute path".into());
-    }
+    let store = file.storage.resolve()?;
     if file.listener.is_empty() {
         return Err("expected at least one [[listener]] with an 'address'".into());
     }
@@ -309,6 +306,7 @@ fn resolve(file: File) -> Result<Settings, String> {
         api_addr: file.api_addr.unwrap_or_else(|| api_addr(&listeners)),
         storage: file.storage.path,
         raw_storage: file.yes_i_want_raw_storage_endpoint,
+        store,
         listeners,
         audit_directories,
         audit_receivers: file.audit.receivers,
@@ -417,6 +415,7 @@ impl Settings {
             api_addr: format!("https://{listen}"),
             storage: directory.join("data"),
             raw_storage: false,
+            store: Store::File,
             listeners: vec![listener],
             audit_directories: vec![directory.join("audit")],
             audit_receivers: Vec::new(),

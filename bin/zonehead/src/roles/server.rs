@@ -129,10 +129,13 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let differ = [
         ("zone", old.zone != new.zone),
         ("api_addr", old.api_addr != new.api_addr),
-        ("storage", old.storage != new.storage),
         (
             "yes_i_want_raw_storage_endpoint",
             old.raw_storage != new.raw_storage,
+        ),
+        (
+            "storage",
+            (&old.storage, &old.store) != (&new.storage, &new.store),
         ),
         ("listener", old.listeners != new.listeners),
         (

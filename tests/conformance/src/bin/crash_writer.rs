@@ -1,33 +1,25 @@
 //! Writes under load until it is killed: the child of `tests/kill.rs`.
 //!
-//! `crash-writer FILE FOLD`: callers write through one committer over the embedded store, which
-//! folds its journal at FOLD bytes. Caller C's
+//! `crash-writer PLACE FOLD`: callers write through one committer over the store at PLACE (see
+//! `crash::store`). Caller C's
 //! batch number N puts `w/C/N/a`, `w/C/N/b` and `w/C/last`, and removes what N-1 left in
 //! `w/C/open/`. When it is acknowledged, `C N` goes to standard output in one write. Goes on
-//! where the file ends. Ends by itself when the reader has gone away.
+//! where the store ends. Ends by itself when the reader has gone away.
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use zone_barrier::commit::Committer;
 use zone_conformance::crash;
 use zone_conformance::store::{delete, key, put};
-use zone_store_redb::{RedbOptions, RedbStore};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().expect("the file is the first argument");
+    let place = arguments.next().expect("the place is the first argument");
     let fold = arguments.next().and_then(|bytes| bytes.parse().ok());
-    let options = RedbOptions {
-        fold_bytes: fold.expect("the bytes to fold at are the second"),
-        ..RedbOptions::default()
-    };
-    let store = RedbStore::open_with(path, options).expect("the store opens");
-    let committer = Committer::open(Arc::new(store))
-        .await
-        .expect("the log is readable");
+    let store = crash::store(&place, fold.expect("the bytes to fold at are the second")).await;
+    let committer = Committer::open(store).await.expect("the log is readable");
     let callers = (0..crash::CALLERS).map(|caller| tokio::spawn(write(committer.clone(), caller)));
     for caller in callers.collect::<Vec<_>>() {
         if caller.await.is_err() {

@@ -22,6 +22,7 @@ mod offline;
 mod pages;
 mod pki;
 mod pkilint;
+mod postgresql;
 mod races;
 mod reload;
 mod services;

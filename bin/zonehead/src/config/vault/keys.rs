@@ -331,7 +331,7 @@ fn storage(at: &At<'_>, item: Item) -> Result<Storage, ConfigFault> {
         }
     }
     let path = path.ok_or_else(|| at.fault("storage: 'path' is missing"))?;
-    Ok(Storage { path })
+    Ok(Storage::at(path))
 }
 
 fn listener(at: &At<'_>, block: Block) -> Result<ListenerTable, ConfigFault> {
