@@ -19,6 +19,7 @@ pub mod aead;
 pub mod hash;
 pub mod hkdf;
 pub mod hmac;
+pub mod password;
 pub mod shamir;
 pub mod sign;
 pub mod text;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use zone_barrier::Batch;
 use zone_ports::{Key, KeyRange};
 use zone_types::Timestamp;
 
@@ -46,7 +47,7 @@ pub(crate) fn key(end: Timestamp, kind: ExpiryKind, id: &str) -> Result<Key, Acc
 }
 
 /// Most keys of one [`keys_entry`].
-pub const MOST_KEYS: usize = 4;
+pub const MOST_KEYS: usize = 3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,11 +100,10 @@ impl Access {
         due: &[Key],
         now: Timestamp,
     ) -> Result<bool, AccessError> {
-        let (mut tokens, mut leftovers) = (Vec::new(), Vec::new());
+        let (mut tokens, mut leftovers) = (Vec::new(), Batch::new());
         for key in due {
             if is_of(key, ExpiryKind::Keys) {
-                leftovers.extend(self.keys_of(key).await?);
-                leftovers.push(key.clone());
+                leftovers = self.with_keys_of(key, leftovers).await?;
                 continue;
             }
             let digits = key.as_bytes().rsplit(|byte| *byte == b'/').next();
@@ -116,29 +116,36 @@ impl Access {
                     tokens.push(entry);
                 }
                 // Renewed meanwhile, or gone: only the entry is left over.
-                Ok(_) => leftovers.push(key.clone()),
+                Ok(_) => leftovers = leftovers.delete(key.clone()),
                 Err(AccessError::Corrupt) => {
                     tracing::error!("a token that is due is corrupt and is left alone");
                 }
                 Err(other) => return Err(other),
             }
         }
-        if tokens.is_empty() && leftovers.is_empty() {
+        if tokens.is_empty() && leftovers.changes.is_empty() {
             return Ok(false);
         }
-        self.end_all(state, &tokens, &leftovers).await
+        self.end_all(state, &tokens, leftovers).await
     }
 
-    async fn keys_of(&self, entry: &Key) -> Result<Vec<Key>, AccessError> {
+    /// Adds the removal of `entry` and of what it names. Whoever wrote them anew meanwhile has
+    /// removed the entry, so it must still be as it was read.
+    async fn with_keys_of(&self, entry: &Key, mut batch: Batch) -> Result<Batch, AccessError> {
         let Some(plain) = self.barrier.get(entry).await? else {
-            return Ok(Vec::new());
+            return Ok(batch);
         };
         let Ok(record) = decode::<KeysRecord>(&plain) else {
             tracing::error!("an expiry entry is corrupt and does nothing");
-            return Ok(Vec::new());
+            return Ok(batch);
         };
-        let keys = record.keys.into_iter().take(MOST_KEYS);
-        Ok(keys.map(Key::new).collect::<Result<_, _>>()?)
+        batch = batch
+            .require(entry.clone(), Some(plain.revision))
+            .delete(entry.clone());
+        for key in record.keys.into_iter().take(MOST_KEYS) {
+            batch = batch.delete(Key::new(key)?);
+        }
+        Ok(batch)
     }
 }
 

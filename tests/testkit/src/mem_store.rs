@@ -76,6 +76,8 @@ struct State {
     image: Image,
     /// Groups that were sent, faulty ones too.
     applies: u64,
+    /// Single reads that were asked for.
+    gets: u64,
     faults: BTreeMap<u64, Fault>,
     /// Calls of `last_group` that fail from now on.
     deaf: u32,
@@ -153,6 +155,11 @@ impl MemStore {
     /// Groups that were sent so far, faulty ones too.
     pub fn applies(&self) -> u64 {
         self.inner.state.lock().applies
+    }
+
+    /// Single reads so far.
+    pub fn gets(&self) -> u64 {
+        self.inner.state.lock().gets
     }
 
     /// The most operations and the most bytes of keys and values that a group had so far.
@@ -269,14 +276,9 @@ impl Image {
 impl Store for MemStore {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, StoreError> {
         self.alive().await?;
-        Ok(self
-            .inner
-            .state
-            .lock()
-            .image
-            .records
-            .get(key.as_bytes())
-            .cloned())
+        let mut state = self.inner.state.lock();
+        state.gets += 1;
+        Ok(state.image.records.get(key.as_bytes()).cloned())
     }
 
     async fn scan(

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use zone_barrier::Batch;
 use zone_ports::{Key, KeyRange};
 use zone_types::MountId;
 
@@ -40,19 +41,19 @@ impl Access {
         let range = KeyRange::prefix(prefix.as_bytes().to_vec());
         let keys = self.barrier.scan_keys(&range, STEP).await?;
         let mut tokens: Vec<TokenEntry> = Vec::new();
-        let mut leftovers = Vec::new();
+        let mut leftovers = Batch::new();
         for key in &keys {
             let id = TokenId::from_hex(&key.as_bytes()[prefix.as_bytes().len()..]);
             match id {
                 Some(id) => match self.read_token(state, &id).await? {
                     Some(entry) => tokens.push(entry),
-                    None => leftovers.push(key.clone()),
+                    None => leftovers = leftovers.delete(key.clone()),
                 },
-                None => leftovers.push(key.clone()),
+                None => leftovers = leftovers.delete(key.clone()),
             }
         }
         if !keys.is_empty() {
-            self.end_all(state, &tokens, &leftovers).await?;
+            self.end_all(state, &tokens, leftovers).await?;
         }
         Ok(!keys.is_empty())
     }

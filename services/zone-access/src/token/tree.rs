@@ -114,20 +114,16 @@ impl Access {
         }
     }
 
-    /// Ends all of `tokens` at once, if none of them was changed meanwhile, and deletes
-    /// `leftovers`. At most [`STEP`] in all.
+    /// Ends all of `tokens` at once, if none of them was changed meanwhile, together with `batch`.
+    /// At most [`STEP`] in all.
     pub(crate) async fn end_all(
         &self,
         state: &Arc<OpenState>,
         tokens: &[TokenEntry],
-        leftovers: &[Key],
+        mut batch: Batch,
     ) -> Result<bool, AccessError> {
-        let mut batch = Batch::new();
         for entry in tokens {
             batch = ending(state, batch, entry, Children::End)?;
-        }
-        for key in leftovers {
-            batch = batch.delete(key.clone());
         }
         let ended = tokens.iter().map(|entry| entry.id.clone()).collect();
         match self.change_tokens(state, batch, ended).await {
