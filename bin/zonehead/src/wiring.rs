@@ -9,6 +9,7 @@ use anyhow::Context;
 use zone_access::{Access, MountKind};
 use zone_age::AgeRecipients;
 use zone_audit::Broker;
+use zone_auth::{AuthService, Hashers, RoleTerms};
 use zone_barrier::Barrier;
 use zone_barrier::commit::Committer;
 use zone_host_linux::{
@@ -64,6 +65,14 @@ pub(crate) async fn assemble(
     let reserved = ReservedNames::new(&settings.zone, &settings.head_names());
     let pki = PkiService::new(barrier.clone(), clock.clone(), random.clone(), reserved);
     let pki = Arc::new(pki);
+    access.judge_renewals(Arc::new(RoleTerms::new(barrier.clone())));
+    let auth = AuthService::new(
+        barrier.clone(),
+        access.clone(),
+        random.clone(),
+        Hashers::new(hashers()),
+    );
+    let auth = Arc::new(auth);
     let kv = Arc::new(KvService::new(barrier.clone(), random.clone()));
     let resume = KvResume {
         kv: kv.clone(),
@@ -80,6 +89,7 @@ pub(crate) async fn assemble(
         places: audit_places(settings),
         listeners: vec![
             Arc::new(PkiSeal(pki.clone())),
+            Arc::new(AuthSeal(auth.clone())),
             Arc::new(resume),
             events.clone(),
         ],
@@ -88,6 +98,7 @@ pub(crate) async fn assemble(
     let zone = Zone {
         system,
         kv,
+        auth,
         pki,
         random,
         host: Arc::new(LinuxHost::new(watched_disks(settings))),
@@ -251,6 +262,21 @@ impl SealListener for PkiSeal {
     fn closed(&self) {
         self.0.forget();
     }
+}
+
+/// Tells the auth methods when to forget.
+struct AuthSeal(Arc<AuthService>);
+
+impl SealListener for AuthSeal {
+    fn closed(&self) {
+        self.0.forget();
+    }
+}
+
+/// How many passwords are hashed at once: each takes a core and 19 MiB.
+fn hashers() -> usize {
+    let cores = std::thread::available_parallelism();
+    cores.map_or(1, |cores| cores.get().clamp(1, 4))
 }
 
 /// Has KV finish removals that a crash interrupted.

@@ -30,6 +30,7 @@ pub use app::{App, ListenerRules};
 
 use std::sync::Arc;
 
+use zone_auth::AuthService;
 use zone_pki::PkiService;
 use zone_ports::{Host, LogControl, Random};
 use zone_secrets::KvService;
@@ -41,6 +42,8 @@ pub struct Zone {
     pub system: System,
     /// KV version 2.
     pub kv: Arc<KvService>,
+    /// AppRole and userpass.
+    pub auth: Arc<AuthService>,
     /// The certificate authority.
     pub pki: Arc<PkiService>,
     /// The generator, for request ids.

@@ -15,8 +15,10 @@ use tokio::sync::mpsc;
 use zone_access::Access;
 use zone_age::AgeRecipients;
 use zone_audit::{Broker, Durability};
+use zone_auth::{AuthService, Hashers};
 use zone_barrier::Barrier;
 use zone_barrier::commit::Committer;
+use zone_crypto::password::Cost;
 use zone_pki::{PkiService, ReservedNames};
 use zone_ports::audit::{AuditRoom, AuditTail};
 use zone_ports::host::{DiskFacts, MemoryFacts};
@@ -227,6 +229,12 @@ impl Bench {
         let reserved = ReservedNames::new("zone.example", &[]);
         let (at, drawn) = (clock.clone(), random.clone());
         let pki = PkiService::new(barrier.clone(), at.clone(), drawn, reserved);
+        let auth = AuthService::new(
+            barrier.clone(),
+            access.clone(),
+            random.clone(),
+            Hashers::with_cost(2, Cost::LEAST),
+        );
         let trail = Trail::default();
         let events = Arc::<crate::events::Subscribers>::default();
         let system = System::new(Parts {
@@ -243,6 +251,7 @@ impl Bench {
         let zone = Arc::new(Zone {
             system,
             kv: Arc::new(KvService::new(barrier, random.clone())),
+            auth: Arc::new(auth),
             pki: Arc::new(pki),
             random,
             host: Arc::new(Machine),
@@ -291,6 +300,18 @@ impl Bench {
                 )
                 .await;
             assert_eq!(mounted.status, 204, "{mounted:?}");
+        }
+        bench.trail.clear();
+        bench
+    }
+
+    /// [`Bench::new`] with AppRole and userpass at `auth/approle/` and `auth/userpass/`.
+    pub(crate) async fn with_methods() -> Self {
+        let bench = Self::new().await;
+        for kind in ["approle", "userpass"] {
+            let path = format!("sys/auth/{kind}");
+            let enabled = bench.root("PUT", &path, json!({ "type": kind })).await;
+            assert_eq!(enabled.status, 204, "{enabled:?}");
         }
         bench.trail.clear();
         bench

@@ -135,14 +135,14 @@ impl TokenParams {
     }
 
     /// The mount decides if it leaves no choice, else the role, else the mount's default. A batch
-    /// token can be neither counted nor periodic, so that a role that asks for one of these gets
-    /// a service token where the mount only prefers the other.
+    /// token can be neither counted nor periodic nor renewed, so a role that asks for one of these
+    /// gets a service token where the mount only prefers the other.
     fn kind(&self, mount: &Mount) -> TokenKind {
         let of_mount = mount
             .config
             .token_type
             .unwrap_or(TokenChoice::DefaultService);
-        let counted = self.num_uses > 0 || self.period > 0;
+        let counted = self.num_uses > 0 || self.period > 0 || self.explicit_max_ttl > 0;
         let wanted = match of_mount {
             TokenChoice::Service | TokenChoice::Batch => of_mount,
             TokenChoice::DefaultBatch if self.token_type.is_none() && counted => {

@@ -6,7 +6,9 @@
 //!
 //! Which endpoints there are stands in [`routes`]; one that is not there is not served.
 
+mod approle;
 mod audit;
+mod auth;
 mod cubbyhole;
 mod envelope;
 mod events;
@@ -31,6 +33,7 @@ mod sys_tools;
 mod tests;
 mod token;
 mod token_role;
+mod userpass;
 mod wrapping;
 
 use http::Method;
@@ -56,7 +59,7 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
     if zone.system.is_sealed() {
         return envelope::refuse(&inbound.id, Fault::new(503, "Vault is sealed"));
     }
-    let asked = match read(&mut inbound) {
+    let asked = match read(zone, &mut inbound) {
         Ok(asked) => asked,
         Err(fault) => return envelope::refuse(&inbound.id, fault),
     };
@@ -91,7 +94,7 @@ impl Asked {
 }
 
 /// The operation and the fields of a request.
-fn read(inbound: &mut Inbound) -> Result<Asked, Fault> {
+fn read(zone: &Zone, inbound: &mut Inbound) -> Result<Asked, Fault> {
     let query = query::parse_named(&inbound.query)?;
     let operation = operation(inbound.method.as_str(), &query)?;
     let help = operation == Operation::Read && Fields(&query).flag("help")?.unwrap_or(false);
@@ -107,6 +110,9 @@ fn read(inbound: &mut Inbound) -> Result<Asked, Fault> {
         }
         _ => query,
     };
+    if let Some(path) = auth::canonical(zone, &inbound.path) {
+        inbound.path = path;
+    }
     if let Some(path) = sys::canonical(&inbound.path, operation) {
         inbound.path = path;
     }
@@ -214,6 +220,10 @@ async fn creates(zone: &Zone, inbound: &Inbound) -> bool {
             let there = zone.system.access().cubbyhole_has(token.expose(), rest);
             !there.await.unwrap_or(true)
         }
+        Ok(Some(mount)) if matches!(mount.kind, MountKind::AppRole | MountKind::Userpass) => {
+            let rest = &path[mount.path.as_str().len()..];
+            !zone.auth.exists(&mount, rest).await.unwrap_or(true)
+        }
         _ => false,
     }
 }
@@ -289,7 +299,8 @@ async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         MountKind::Pki => pki::handle(&zone.pki, call).await,
         MountKind::System => sys::handle(zone, call).await,
         MountKind::Token => token::handle(zone, call).await,
-        MountKind::AppRole | MountKind::Userpass => Err(Fault::unsupported_path()),
+        MountKind::AppRole => approle::handle(&zone.auth, call).await,
+        MountKind::Userpass => userpass::handle(&zone.auth, call).await,
     }
 }
 
@@ -310,6 +321,12 @@ async fn take_back(zone: &Zone, call: &Call, answer: &Encoded) {
         if let Err(error) = access.revoke_token(token).await {
             failure = Some(exchange::chain(&error));
         }
+    }
+    let data = answer.data.text().or_else(|| answer.hidden.text());
+    if let Some(data) = data.filter(|_| call.permit.mount().kind == MountKind::AppRole)
+        && let Err(fault) = approle::take_back(&zone.auth, call, data).await
+    {
+        failure = fault.internal.or(Some(fault.errors.concat()));
     }
     if let Some(serial) = issued(call, answer) {
         let revoked = zone.pki.revoke(&call.permit, &serial).await;

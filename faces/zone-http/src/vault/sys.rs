@@ -21,6 +21,7 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     let (head, tail) = rest.split_once('/').unwrap_or((&rest, ""));
     match head {
         "auth" => sys_auth::handle(zone, call, tail).await,
+        "locked-users" => sys_auth::locked(zone, call, tail).await,
         "mounts" => sys_mounts::mounts(zone, call, tail).await,
         "internal" => sys_mounts::internal(zone, call, tail).await,
         "policy" | "policies" => sys_policy::handle(zone, call, &rest).await,
@@ -47,7 +48,7 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
 }
 
 /// The one spelling of a path below `sys/` that Vault's clients write in several: a name with a
-/// slash behind it, and policy names, whose case does not count. What the policy judges is what
+/// slash behind it, and names of policies and users, whose case does not count. What the policy judges is what
 /// is served (A3): a rule for `sys/policies/acl/prod` holds for `PROD` too.
 pub(super) fn canonical(path: &RequestPath, operation: Operation) -> Option<RequestPath> {
     if operation == Operation::List {
@@ -62,6 +63,12 @@ pub(super) fn canonical(path: &RequestPath, operation: Operation) -> Option<Requ
         if let Some(Ok(name)) = name {
             return RequestPath::from_text(&format!("{prefix}{}", name.as_str())).ok();
         }
+    }
+    if bare.starts_with("sys/locked-users/")
+        && let Some((place, name)) = bare.rsplit_once("/unlock/")
+        && let Some(name) = zone_auth::Name::parse(name)
+    {
+        return RequestPath::from_text(&format!("{place}/unlock/{name}")).ok();
     }
     RequestPath::from_text(bare).ok()
 }

@@ -180,3 +180,49 @@ pub(super) fn show_lockout(mount: &Mount, shown: &mut Value) {
     shown["user_lockout_counter_reset_duration"] = counter_reset.into();
     shown["user_lockout_disable"] = disabled.into();
 }
+
+/// `sys/locked-users`: who is locked, and lifting the lock of one.
+pub(super) async fn locked(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
+    let segments: Vec<&str> = tail.split('/').collect();
+    match segments[..] {
+        [""] if call.permit.operation() == Operation::Read => {
+            let accessor = Fields(&call.data).text("mount_accessor")?;
+            list_locked(
+                zone,
+                call,
+                accessor.as_deref().filter(|text| !text.is_empty()),
+            )
+            .await
+        }
+        [accessor, "unlock", name] if writes(call) => {
+            zone.auth.unlock_user(&call.permit, accessor, name).await?;
+            Ok(Reply::NoContent)
+        }
+        _ => Err(Fault::unsupported_path()),
+    }
+}
+
+async fn list_locked(zone: &Zone, call: &Call, accessor: Option<&str>) -> Result<Reply, Fault> {
+    let found = zone.auth.locked_users(&call.permit, accessor).await?;
+    let total: usize = found.iter().map(|mount| mount.names.len()).sum();
+    let mounts: Vec<Value> = found
+        .iter()
+        .map(|mount| {
+            json!({
+                "mount_accessor": mount.mount_accessor,
+                "counts": mount.names.len(),
+                "alias_identifiers": mount.names,
+            })
+        })
+        .collect();
+    let by_namespace = match total {
+        0 => json!([]),
+        _ => json!([{
+            "namespace_id": "root",
+            "namespace_path": "",
+            "counts": total,
+            "mount_accessors": mounts,
+        }]),
+    };
+    Reply::data(&json!({ "by_namespace": by_namespace, "total": total }))
+}

@@ -5,6 +5,7 @@ mod auth;
 mod events;
 mod host;
 mod inputs;
+mod methods;
 mod open;
 mod routes;
 mod shapes;

@@ -404,3 +404,59 @@ async fn a3_the_permit_says_which_role() {
     }
     assert!(bench.auth.roles(&role).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn the_mount_and_the_role_choose_the_type_of_token() {
+    use TokenChoice::{Batch, DefaultBatch, DefaultService, Service};
+    for (of_mount, of_role, num_uses, kind) in [
+        (None, None, 0, "service"),
+        (None, Some(Batch), 0, "batch"),
+        (None, Some(DefaultBatch), 0, "batch"),
+        (Some(DefaultBatch), None, 0, "batch"),
+        (Some(DefaultBatch), None, 3, "service"),
+        (Some(DefaultBatch), Some(Service), 0, "service"),
+        (Some(DefaultBatch), Some(DefaultService), 0, "service"),
+        (Some(Batch), Some(Service), 0, "batch"),
+        (Some(Service), Some(Batch), 0, "service"),
+    ] {
+        let config = MountConfig {
+            token_type: of_mount,
+            ..MountConfig::default()
+        };
+        let bench = Bench::with(config).await;
+        let change = RoleChange {
+            token: TokenChange {
+                token_type: Some(of_role),
+                num_uses: Some(num_uses),
+                ..TokenChange::default()
+            },
+            ..RoleChange::default()
+        };
+        let role_id = bench.role("web", change).await;
+        for count in [0, 1] {
+            let made = bench.secret_id("web", &uses(count)).await;
+            let created = bench.log_in(&role_id, &made.secret_id).await.unwrap();
+            assert_eq!(
+                created.entry.kind.as_str(),
+                kind,
+                "{of_mount:?} {of_role:?}"
+            );
+            let again = bench.log_in(&role_id, &made.secret_id).await;
+            assert_eq!(again.is_ok(), count == 0, "a use is a use");
+            // Disabling the method ends it, whatever it is.
+            let found = bench.lab.access.token(created.text.expose()).await.unwrap();
+            assert!(found.is_some());
+            if count == 1 {
+                let permit = bench.root("sys/auth/approle").await;
+                bench
+                    .lab
+                    .access
+                    .disable_auth(&permit, "auth/approle")
+                    .await
+                    .unwrap();
+                let found = bench.lab.access.token(created.text.expose()).await.unwrap();
+                assert!(found.is_none(), "{kind} tokens end with the method");
+            }
+        }
+    }
+}

@@ -8,10 +8,12 @@
 //! What needs no token or sudo stands in [`zone_access::open`] and [`super::OPEN_SYS`], not here
 //! once more: [`Route::is_open`] and [`Route::needs_sudo`] look there.
 
+mod approle;
 mod kv;
 mod pki;
 mod sys;
 mod token;
+mod userpass;
 
 use zone_access::{Mount, MountKind, Operation, open};
 
@@ -91,6 +93,18 @@ pub(super) const ENGINES: &[Engine] = &[
         place: "auth/token",
         about: "Tokens",
         routes: token::ROUTES,
+    },
+    Engine {
+        kind: MountKind::AppRole,
+        place: "auth/{approle_mount_path}",
+        about: "Logins of machines",
+        routes: approle::ROUTES,
+    },
+    Engine {
+        kind: MountKind::Userpass,
+        place: "auth/{userpass_mount_path}",
+        about: "Logins of people",
+        routes: userpass::ROUTES,
     },
     Engine {
         kind: MountKind::Cubbyhole,

@@ -246,6 +246,16 @@ pub(super) const ROUTES: &[Route] = &[
         does: &[read(&[]), write(POLICY), delete()],
     },
     Route {
+        pattern: "locked-users",
+        about: "Who is locked after too many wrong passwords",
+        does: &[read(&[text("mount_accessor", "Of this auth method alone")])],
+    },
+    Route {
+        pattern: "locked-users/{mount_accessor}/unlock/{alias_identifier}",
+        about: "Lifts the lock of a user",
+        does: &[write(&[])],
+    },
+    Route {
         pattern: "auth",
         about: "All auth methods",
         does: &[read(&[]), list(&[])],
