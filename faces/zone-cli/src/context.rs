@@ -118,6 +118,11 @@ impl Context<'_> {
         Ok(Client::new(settings)?)
     }
 
+    /// A client without a token.
+    pub(crate) fn client_of_nobody(&mut self) -> Result<Client, Failure> {
+        Ok(Client::new(self.settings()?)?)
+    }
+
     /// A client with `token`.
     pub(crate) fn client_with(&mut self, token: Secret<String>) -> Result<Client, Failure> {
         let mut settings = self.settings()?;

@@ -1,11 +1,11 @@
-//! `login`: checks a token and keeps it for the next commands.
+//! `login`: checks a token, or gets one from an auth method, and keeps it for the next commands.
 
 use clap::Command;
 use serde_json::{Map, Value};
 use zone_types::Secret;
 
 use crate::client::{Auth, Reply, texts};
-use crate::context::Context;
+use crate::context::{Context, trimmed};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::spec::{connected, fielded, flag, leaf, rest, switch};
@@ -14,29 +14,37 @@ use crate::{token_file, values};
 pub(super) fn describe() -> Command {
     let command = leaf(
         "login",
-        "Check a token and keep it for the next commands",
-        "Without an argument the token is asked for, without echo, or read from standard input. It \
-         is looked up at the server and then stored with mode 0600 in $ZONEHEAD_TOKEN_FILE or \
+        "Log in, and keep the token for the next commands",
+        "Without an argument the token is asked for, without echo, or read from standard input, and \
+         looked up at the server. With -method=userpass or -method=approle it is got from there; \
+         'zonehead auth help TYPE' tells how. It is stored with mode 0600 in $ZONEHEAD_TOKEN_FILE or \
          ~/.zonehead/token; ~/.vault-token is read by other commands and never written. \
          VAULT_TOKEN, if it is set, wins over what is stored.",
         "zonehead login
          zonehead login token=@token.txt
+         zonehead login -method=userpass username=ann
+         zonehead login -method=approle -token-only role_id=ID secret_id=@secret-id
          zonehead login -no-store -field=token_policies -",
     );
     connected(fielded(command.args([
-        flag("method", "type", "Kind of login. Only token exists."),
+        flag(
+            "method",
+            "type",
+            "Kind of login: token, userpass or approle. Default: token.",
+        ),
         flag(
             "path",
             "path",
-            "Where the auth method is mounted; for Vault's sake, unused by token.",
+            "Where the auth method is mounted; unused by token. Default: the type.",
         ),
         switch("no-store", "Do not keep the token."),
         switch("no-print", "Do not show the token."),
         switch("token-only", "Print only the token and do not keep it."),
         rest(
             "token",
-            "TOKEN",
-            "The token, token=…, token=@file, or - for standard input.",
+            "TOKEN|KEY=VALUE",
+            "The token, token=…, token=@file, or - for standard input; for other methods what they \
+             ask for.",
         ),
     ])))
 }
@@ -53,13 +61,20 @@ pub(super) async fn run(mut cx: Context<'_>) -> Outcome {
             "-no-store and -no-print cannot be used together",
         ));
     }
-    if let Some(method) = cx.text("method").filter(|method| *method != "token") {
-        return Err(Failure::usage(format!(
-            "There is no login of the type {method:?} yet; use -method=token"
-        )));
-    }
-    let token = asked_token(&mut cx)?;
-    let auth = looked_up(&mut cx, token, !token_only).await?;
+    let method = cx.text("method").unwrap_or("token").to_owned();
+    let auth = match method.as_str() {
+        "token" => {
+            let token = asked_token(&mut cx)?;
+            looked_up(&mut cx, token, !token_only).await?
+        }
+        "userpass" | "approle" => got(&mut cx, &method).await?,
+        _ => {
+            return Err(Failure::usage(format!(
+                "There is no login of the type {method:?}; -method=token, userpass and approle \
+                 exist"
+            )));
+        }
+    };
     if store {
         let path = token_file::store(&cx.console.environment, &auth.client_token)?;
         warn_of_variable(&mut cx)?;
@@ -117,6 +132,38 @@ fn asked_token(cx: &mut Context<'_>) -> Result<Secret<String>, Failure> {
         true => Err(Failure::usage("The token is empty")),
         false => Ok(token),
     }
+}
+
+/// The token that an auth method gives.
+async fn got(cx: &mut Context<'_>, method: &str) -> Result<Auth, Failure> {
+    let path = trimmed(cx.text("path").unwrap_or(method)).to_owned();
+    let path = path.strip_prefix("auth/").unwrap_or(&path).to_owned();
+    let given = cx.all("token");
+    let mut body = values::read(given.iter().map(String::as_str), &mut *cx.console.input)?;
+    let endpoint = match method {
+        "userpass" => {
+            let name = body.remove("username");
+            let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+            if name.is_empty() {
+                return Err(Failure::usage("Not enough arguments: give username=NAME"));
+            }
+            if !body.contains_key("password") {
+                let password = match cx.can_ask() {
+                    true => cx.ask("Password (will be hidden): ")?,
+                    false => values::read_one("-", &mut *cx.console.input)?,
+                };
+                let text = password.expose().trim_end_matches(['\r', '\n']);
+                body.insert("password".into(), text.into());
+            }
+            format!("auth/{path}/login/{name}")
+        }
+        _ => format!("auth/{path}/login"),
+    };
+    let client = cx.client_of_nobody()?;
+    let reply = client.write(&endpoint, &body.into()).await;
+    let reply = reply.map_err(Failure::of("Error authenticating"))?;
+    let auth = reply.and_then(|reply| reply.auth);
+    auth.ok_or_else(|| Failure::failed("Error authenticating: the answer has no token"))
 }
 
 /// What the server knows of the token; only the token itself without `ask`.

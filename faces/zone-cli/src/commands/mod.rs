@@ -2,6 +2,7 @@
 
 mod audit;
 mod audit_offline;
+mod auth;
 mod events;
 mod generic;
 mod kv;
@@ -92,6 +93,11 @@ const LEAVES: &[Leaf] = leaves! {
     "secrets enable": secrets::enable;
     "secrets disable": secrets::disable;
     "secrets tune": secrets::tune;
+    "auth list": auth::list;
+    "auth enable": auth::enable;
+    "auth disable": auth::disable;
+    "auth tune": auth::tune;
+    "auth help": auth::help;
     "audit list": audit::list;
     "audit enable": audit::enable;
     "audit disable": audit::disable;
@@ -129,6 +135,7 @@ const GROUPS: &[(&str, &str)] = &[
         "Work with policies; test and suggest them offline",
     ),
     ("secrets", "Mount, tune and remove secrets engines"),
+    ("auth", "Enable, tune and remove auth methods"),
     (
         "audit",
         "Work with audit devices; verify and search audit files offline",

@@ -82,13 +82,14 @@ pub(super) mod list {
         }
         rows
     }
+}
 
-    fn life(mount: &Value, name: &str) -> String {
-        match mount["config"][name].as_u64() {
-            _ if mount["type"] == "system" || mount["type"] == "cubbyhole" => String::new(),
-            None | Some(0) => "system".to_owned(),
-            Some(seconds) => seconds.to_string(),
-        }
+/// How long leases of a mount live.
+pub(super) fn life(mount: &Value, name: &str) -> String {
+    match mount["config"][name].as_u64() {
+        _ if mount["type"] == "system" || mount["type"] == "cubbyhole" => String::new(),
+        None | Some(0) => "system".to_owned(),
+        Some(seconds) => seconds.to_string(),
     }
 }
 
@@ -266,7 +267,7 @@ fn tunable() -> [Arg; 8] {
     ]
 }
 
-fn lives(cx: &Context<'_>, config: &mut Map<String, Value>) {
+pub(super) fn lives(cx: &Context<'_>, config: &mut Map<String, Value>) {
     for (flag, field) in [
         ("default-lease-ttl", "default_lease_ttl"),
         ("max-lease-ttl", "max_lease_ttl"),
@@ -278,7 +279,7 @@ fn lives(cx: &Context<'_>, config: &mut Map<String, Value>) {
     }
 }
 
-fn lists(cx: &Context<'_>, config: &mut Map<String, Value>) {
+pub(super) fn lists(cx: &Context<'_>, config: &mut Map<String, Value>) {
     for (flag, field) in [
         ("audit-non-hmac-request-keys", "audit_non_hmac_request_keys"),
         (

@@ -486,3 +486,180 @@ async fn audit_devices() {
     )
     .await;
 }
+
+const METHODS: Answers = &[
+    (
+        "GET /v1/sys/auth",
+        200,
+        r#"{"data":{"token/":{"type":"token","accessor":"auth_token_1","description":"token based",
+            "config":{"default_lease_ttl":0,"max_lease_ttl":0,"token_type":"default-service"},
+            "uuid":"u1"},
+          "apps/":{"type":"approle","accessor":"auth_approle_2","description":"",
+            "config":{"default_lease_ttl":60,"max_lease_ttl":0,"token_type":"batch"},
+            "uuid":"u2"}}}"#,
+    ),
+    ("PUT /v1/sys/auth/apps", 204, ""),
+    ("PUT /v1/sys/auth/userpass/tune", 204, ""),
+    ("DELETE /v1/sys/auth/apps", 204, ""),
+    ("PUT /v1/auth/userpass/login/ann", 200, TOKEN),
+    ("PUT /v1/auth/apps/login", 200, TOKEN),
+];
+
+#[tokio::test]
+async fn auth_methods_are_listed_enabled_tuned_and_disabled() {
+    check(
+        METHODS,
+        &["auth", "list"],
+        expect![[r#"
+        exit 0
+        > GET /v1/sys/auth
+        Path      Type       Accessor          Description
+        ----      ----       --------          -----------
+        apps/     approle    auth_approle_2    n/a
+        token/    token      auth_token_1      token based
+    "#]],
+    )
+    .await;
+    check(METHODS, &["auth", "list", "-detailed"], expect![[r#"
+        exit 0
+        > GET /v1/sys/auth
+        Path      Plugin     Accessor          Default TTL    Max TTL    Token Type         Replication    Description    UUID
+        ----      ------     --------          -----------    -------    ----------         -----------    -----------    ----
+        apps/     approle    auth_approle_2    60             system     batch              replicated     n/a            u2
+        token/    token      auth_token_1      system         system     default-service    replicated     token based    u1
+    "#]]).await;
+    let enable = [
+        "auth",
+        "enable",
+        "-path=apps/",
+        "-description=the shop",
+        "-token-type=batch",
+        "-max-lease-ttl=1h",
+        "approle",
+    ];
+    check(METHODS, &enable, expect![[r#"
+        exit 0
+        > PUT /v1/sys/auth/apps
+        > {"type":"approle","description":"the shop","config":{"max_lease_ttl":"1h","token_type":"batch"}}
+        Success! Enabled approle auth method at: apps/
+    "#]]).await;
+    let tune = [
+        "auth",
+        "tune",
+        "-user-lockout-threshold=3",
+        "-user-lockout-duration=1h",
+        "-user-lockout-disable=false",
+        "userpass/",
+    ];
+    check(METHODS, &tune, expect![[r#"
+        exit 0
+        > PUT /v1/sys/auth/userpass/tune
+        > {"user_lockout_config":{"lockout_threshold":"3","lockout_duration":"1h","lockout_disable":false}}
+        Success! Tuned the auth method at: userpass/
+    "#]]).await;
+    check(
+        METHODS,
+        &["auth", "disable", "apps/"],
+        expect![[r#"
+        exit 0
+        > DELETE /v1/sys/auth/apps
+        Success! Disabled the auth method (if it existed) at: apps/
+    "#]],
+    )
+    .await;
+    check(
+        METHODS,
+        &["auth", "help", "userpass"],
+        expect![[r#"
+        exit 0
+        zonehead login -method=userpass [-path=userpass] username=NAME [password=PASSWORD]
+
+        The password is asked for without echo if it is not given; password=- reads it
+        from standard input, password=@FILE from a file.
+    "#]],
+    )
+    .await;
+    check(
+        METHODS,
+        &["auth", "help", "apps/"],
+        expect![[r#"
+        exit 0
+        > GET /v1/sys/auth
+        zonehead login -method=approle [-path=approle] role_id=ID [secret_id=SECRET]
+
+        secret_id=- reads the secret id from standard input, secret_id=@FILE from a
+        file; it is not needed if the role does not bind it.
+    "#]],
+    )
+    .await;
+    check(
+        METHODS,
+        &["auth", "help", "nothing"],
+        expect![[r#"
+        exit 2
+        > GET /v1/sys/auth
+        ! There is no auth method of that type or at nothing/
+    "#]],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn logins_by_name_and_by_role() {
+    let by_name = [
+        "login",
+        "-method=userpass",
+        "-token-only",
+        "username=ann",
+        "password=right",
+    ];
+    check(
+        METHODS,
+        &by_name,
+        expect![[r#"
+        exit 0
+        > PUT /v1/auth/userpass/login/ann
+        > {"password":"right"}
+        hvs.new"#]],
+    )
+    .await;
+    let by_role = [
+        "login",
+        "-method=approle",
+        "-path=apps",
+        "-no-store",
+        "-field=token",
+        "role_id=r",
+        "secret_id=s",
+    ];
+    check(
+        METHODS,
+        &by_role,
+        expect![[r#"
+        exit 0
+        > PUT /v1/auth/apps/login
+        > {"role_id":"r","secret_id":"s"}
+        hvs.new! The token was not stored: set VAULT_TOKEN to use it.
+        !
+    "#]],
+    )
+    .await;
+    check(
+        METHODS,
+        &["login", "-method=userpass"],
+        expect![[r#"
+        exit 1
+        ! Not enough arguments: give username=NAME
+    "#]],
+    )
+    .await;
+    check(
+        METHODS,
+        &["login", "-method=ldap"],
+        expect![[r#"
+        exit 1
+        ! There is no login of the type "ldap"; -method=token, userpass and approle exist
+    "#]],
+    )
+    .await;
+}
