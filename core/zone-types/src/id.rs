@@ -63,63 +63,82 @@ impl NamespaceId {
     }
 }
 
-/// Who is behind tokens and aliases: a UUID in RFC 9562 text form, lower-case.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct EntityId(Box<str>);
-
 /// A text that is no UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a UUID")]
 pub struct EntityIdFault;
 
-impl EntityId {
-    /// A version 4 UUID from 128 random bits.
-    pub fn from_random(bits: [u8; 16]) -> Self {
-        Self(RequestId::from_random(bits).to_string().into_boxed_str())
-    }
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
 
-    /// Reads a UUID of any version; upper-case digits become lower-case ones.
-    pub fn parse(text: &str) -> Result<Self, EntityIdFault> {
-        let digit = |(at, byte): (usize, u8)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        };
-        let fits = text.len() == 36 && text.bytes().enumerate().all(digit);
-        fits.then(|| Self(text.to_ascii_lowercase().into_boxed_str()))
-            .ok_or(EntityIdFault)
-    }
+        impl $name {
+            /// A version 4 UUID from 128 random bits.
+            pub fn from_random(bits: [u8; 16]) -> Self {
+                Self(RequestId::from_random(bits).to_string().into_boxed_str())
+            }
 
-    /// The text form, as it stands in storage keys.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+            /// Reads a UUID of any version; upper-case digits become lower-case ones.
+            pub fn parse(text: &str) -> Result<Self, EntityIdFault> {
+                let digit = |(at, byte): (usize, u8)| match at {
+                    8 | 13 | 18 | 23 => byte == b'-',
+                    _ => byte.is_ascii_hexdigit(),
+                };
+                let fits = text.len() == 36 && text.bytes().enumerate().all(digit);
+                fits.then(|| Self(text.to_ascii_lowercase().into_boxed_str()))
+                    .ok_or(EntityIdFault)
+            }
+
+            /// The text form, as it stands in storage keys.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = EntityIdFault;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.into()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
 }
 
-impl TryFrom<String> for EntityId {
-    type Error = EntityIdFault;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text)
-    }
+uuid_id! {
+    /// Who is behind tokens and aliases: a UUID in RFC 9562 text form, lower-case.
+    EntityId
 }
 
-impl From<EntityId> for String {
-    fn from(id: EntityId) -> Self {
-        id.0.into()
-    }
+uuid_id! {
+    /// A name under which an entity or a group is known to an auth method.
+    AliasId
 }
 
-impl fmt::Display for EntityId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for EntityId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+uuid_id! {
+    /// A group of entities.
+    GroupId
 }
 
 /// The id of one request, in RFC 9562 text form (version 4).

@@ -17,7 +17,7 @@ pub mod time;
 
 pub use cidr::Cidr;
 pub use duration::parse_duration;
-pub use id::{EntityId, EntityIdFault, MountId, NamespaceId, RequestId};
+pub use id::{AliasId, EntityId, EntityIdFault, GroupId, MountId, NamespaceId, RequestId};
 pub use path::{MountPath, PathFault, RequestPath};
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use zone_policy::{Acl, Operation};
-use zone_types::{RequestPath, Secret};
+use zone_types::{EntityId, RequestPath, Secret};
 
+use crate::identity::Subject;
 use crate::mount::{Mount, MountKind};
 use crate::permit::Permit;
-use crate::token::{TokenEntry, bound_to};
+use crate::token::{Compiled, TokenEntry, bound_to};
 use crate::{Access, AccessError, OpenState, open};
 
 /// What a caller wants.
@@ -89,6 +90,7 @@ impl From<AccessError> for Refusal {
         let reason = error.to_string();
         let kind = match error {
             AccessError::Sealed => RefusalKind::Sealed,
+            AccessError::Denied(_) => RefusalKind::Denied,
             other => RefusalKind::Failed(other),
         };
         Self::new(kind, &reason)
@@ -111,7 +113,15 @@ impl Access {
             }
         }
         let entry = self.caller(&state, &ask).await?;
-        let acl = self.acl_of(&state, &entry).await?;
+        let acl = match self.acl_of(&state, &entry).await {
+            Ok(acl) => acl,
+            Err(error) => {
+                return Err(Refusal {
+                    token: Some(entry),
+                    ..error.into()
+                });
+            }
+        };
         let Some(entry) = self.use_token(&state, entry.clone()).await? else {
             return Err(Refusal {
                 token: Some(entry),
@@ -182,14 +192,18 @@ impl Access {
         mount: Arc<Mount>,
         ask: &Ask<'_>,
     ) -> Result<Permit, Refusal> {
-        let token = match ask.token {
+        let mut token = match ask.token {
             Some(_) => self.caller(state, ask).await.ok(),
             None => None,
         };
-        let acl = match &token {
-            Some(entry) => Some(self.acl_of(state, entry).await?),
-            None => None,
-        };
+        let mut acl = None;
+        if let Some(entry) = &token {
+            match self.acl_of(state, entry).await {
+                Ok(found) => acl = Some(found),
+                Err(AccessError::Denied(_)) => token = None,
+                Err(other) => return Err(other.into()),
+            }
+        }
         Ok(Permit {
             mount,
             path: ask.path.clone(),
@@ -222,21 +236,65 @@ impl Access {
         Ok(entry)
     }
 
-    /// The compiled policies of a token, kept with it until any policy changes.
+    /// The compiled policies of a token and of the entity behind it, kept with it until any policy
+    /// changes, or for one with an entity identity.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessError::Denied`] if the entity is disabled or gone.
     pub(crate) async fn acl_of(
         &self,
         state: &OpenState,
         entry: &TokenEntry,
     ) -> Result<Arc<Acl>, AccessError> {
-        let generation = state.policies.generation();
-        if let Some((of, acl)) = &*entry.compiled.lock()
-            && *of == generation
+        let entity = entry.record.entity.as_ref();
+        let identity = entity.map_or(0, |_| state.identity.generation());
+        let of = (state.policies.generation(), identity);
+        if let Some(compiled) = &*entry.compiled.lock()
+            && compiled.of == of
         {
-            return Ok(acl.clone());
+            return Ok(compiled.acl.clone());
         }
-        let acl = self.acl(state, &entry.record.policies).await?;
-        *entry.compiled.lock() = Some((generation, acl.clone()));
+        let subject = self.subject_of(state, entry).await?;
+        let acl = self
+            .acl(state, &entry.record.policies, subject.as_deref())
+            .await?;
+        let compiled = Compiled {
+            of,
+            acl: acl.clone(),
+        };
+        *entry.compiled.lock() = Some(compiled);
         Ok(acl)
+    }
+
+    /// Who is behind a token; `None` if it has no entity.
+    pub(crate) async fn subject_of(
+        &self,
+        state: &OpenState,
+        entry: &TokenEntry,
+    ) -> Result<Option<Arc<Subject>>, AccessError> {
+        let Some(id) = &entry.record.entity else {
+            return Ok(None);
+        };
+        let subject = self.subject(state, id).await?;
+        match subject {
+            Some(subject) if !subject.disabled => Ok(Some(subject)),
+            Some(_) => Err(AccessError::Denied("the entity of the token is disabled")),
+            None => Err(AccessError::Denied("the entity of the token is gone")),
+        }
+    }
+
+    /// The policies that come to the tokens of an entity: sorted, none if it is disabled or gone.
+    pub async fn identity_policies(
+        &self,
+        entity: Option<&EntityId>,
+    ) -> Result<Vec<String>, AccessError> {
+        let Some(id) = entity else {
+            return Ok(Vec::new());
+        };
+        let subject = self.subject(&*self.state()?, id).await?;
+        let counts = subject.filter(|subject| !subject.disabled);
+        Ok(counts.map_or_else(Vec::new, |subject| subject.policies.clone()))
     }
 
     /// What the policies of `entry` allow on `path`, as `sys/capabilities` answers.

@@ -1,4 +1,4 @@
-//! Who may do what: namespaces, mounts, policies, tokens, expiry. The only maker of [`Permit`]s.
+//! Who may do what: namespaces, mounts, policies, tokens, expiry, identity. The only maker of [`Permit`]s.
 //!
 //! # Invariants
 //!
@@ -29,6 +29,7 @@ mod error;
 pub mod event;
 pub mod expiry;
 mod floor;
+pub mod identity;
 pub mod mount;
 mod mounts;
 pub mod open;
@@ -61,6 +62,7 @@ use zone_ports::{Clock, Random};
 use zone_types::Timestamp;
 
 use crate::floor::TimeFloor;
+use crate::identity::IdentityStore;
 use crate::mounts::MountTable;
 use crate::policies::PolicyCache;
 use crate::token::TokenStore;
@@ -92,6 +94,7 @@ struct OpenState {
     tokens: TokenStore,
     /// For its keys. It may have been tuned since.
     cubbyhole: Arc<Mount>,
+    identity: IdentityStore,
 }
 
 impl Access {
@@ -132,6 +135,9 @@ impl Access {
         let cubbyhole = mounts
             .built_in(MountKind::Cubbyhole)
             .ok_or(AccessError::Corrupt)?;
+        let identity = mounts
+            .built_in(MountKind::Identity)
+            .ok_or(AccessError::Corrupt)?;
         let tokens = TokenStore::load(&self.barrier, token_mount).await?;
         let state = OpenState {
             epoch,
@@ -139,6 +145,7 @@ impl Access {
             policies: PolicyCache::default(),
             tokens,
             cubbyhole,
+            identity: IdentityStore::new(identity),
         };
         self.open.store(Some(Arc::new(state)));
         Ok(())

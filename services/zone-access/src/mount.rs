@@ -17,6 +17,8 @@ pub enum MountKind {
     Pki,
     /// `cubbyhole/`.
     Cubbyhole,
+    /// `identity/`.
+    Identity,
     /// `sys/`.
     System,
     /// `auth/token/`.
@@ -34,6 +36,7 @@ impl MountKind {
             Self::Kv => "kv",
             Self::Pki => "pki",
             Self::Cubbyhole => "cubbyhole",
+            Self::Identity => "identity",
             Self::System => "system",
             Self::Token => "token",
             Self::AppRole => "approle",

@@ -32,7 +32,7 @@ const RESERVED: [&str; 6] = [
 ];
 
 /// The mounts that each zone has.
-const BUILT_IN: [(MountKind, &str, &str); 3] = [
+const BUILT_IN: [(MountKind, &str, &str); 4] = [
     (
         MountKind::System,
         "sys/",
@@ -44,6 +44,7 @@ const BUILT_IN: [(MountKind, &str, &str); 3] = [
         "cubbyhole/",
         "per-token private secret storage",
     ),
+    (MountKind::Identity, "identity/", "identity store"),
 ];
 /// Longest description, options and audit keys of a mount, in bytes of its record.
 const LARGEST: usize = 16 * 1024;

@@ -1,5 +1,6 @@
 //! Policies at rest and compiled: parsed when written, compiled once for each set of names.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +10,7 @@ use zone_barrier::Batch;
 use zone_policy::{Acl, Policy, PolicyName};
 use zone_ports::{Key, KeyRange};
 
+use crate::identity::Subject;
 use crate::mount::{Mount, MountKind};
 use crate::permit::Permit;
 use crate::record::{V1, decode};
@@ -25,6 +27,11 @@ path "sys/wrapping/rewrap" {
 }
 "#;
 
+/// Stands for the stamp of an entity in what has no templates,
+const ANYBODY: u64 = 0;
+/// and in what was filled for a token without an entity. Stamps of entities are greater.
+pub(crate) const NOBODY: u64 = 1;
+
 /// A stored policy.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,9 +43,11 @@ pub struct PolicyRecord {
     pub text: String,
 }
 
-/// Compiled access lists by set of policy names.
+/// Policies by name, and compiled access lists by set of policy names.
 pub(crate) struct PolicyCache {
-    compiled: Cache<(u64, Box<str>), Arc<Acl>>,
+    parsed: Cache<(u64, Box<str>), Arc<Policy>>,
+    /// With the stamp of the entity whose facts filled the templates, or one of the two below.
+    compiled: Cache<(u64, Box<str>, u64), Arc<Acl>>,
     /// Grows when any policy changes, so that a list compiled from old text is never found again.
     generation: AtomicU64,
 }
@@ -46,7 +55,8 @@ pub(crate) struct PolicyCache {
 impl Default for PolicyCache {
     fn default() -> Self {
         Self {
-            compiled: Cache::new(1024),
+            parsed: Cache::new(1024),
+            compiled: Cache::new(4096),
             generation: AtomicU64::new(0),
         }
     }
@@ -160,7 +170,8 @@ impl Access {
                 "the policy grants more than you hold; that needs sudo on this path",
             ));
         }
-        let Some(old) = self.parsed_policy(name).await? else {
+        let state = self.state()?;
+        let Some(old) = self.parsed_policy(&state, name).await? else {
             return Ok(());
         };
         let kept = |denial: &str| new.is_some_and(|new| new.denials().any(|known| known == denial));
@@ -170,11 +181,15 @@ impl Access {
             ));
         }
         // A narrow rule of one policy holds back a wide one of another.
-        let names = &caller.record.policies;
-        if names.iter().any(|known| known == name.as_str()) {
-            let mut policies = self.parsed_policies(names, Some(name)).await?;
-            policies.extend(new.cloned());
-            if !own.covers(&Acl::compile(policies.iter())) {
+        let subject = self.subject_of(&state, caller).await?;
+        let by_identity = subject.iter().flat_map(|subject| &subject.policies);
+        let names = caller.record.policies.iter().chain(by_identity);
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        if names.contains(&name.as_str()) {
+            let policies = self.parsed_policies(&state, &names, Some(name)).await?;
+            let policies = policies.iter().map(|policy| &**policy).chain(new);
+            let facts = subject.as_ref().map(|subject| &subject.facts);
+            if !own.covers(&Acl::compile_for(policies, facts)) {
                 return Err(AccessError::Denied(
                     "you would hold more than before; that needs sudo on this path",
                 ));
@@ -196,14 +211,15 @@ impl Access {
             return Ok(());
         }
         let own = permit.acl().ok_or(AccessError::Denied("no token"))?;
+        let state = self.state()?;
         let mut policies = Vec::new();
         for name in names {
-            let found = self.parsed_policy(&policy_name(name)?).await?;
+            let found = self.parsed_policy(&state, &policy_name(name)?).await?;
             policies.push(found.ok_or(AccessError::Denied(
                 "a policy that does not exist can only be given with sudo on this path",
             ))?);
         }
-        match own.covers(&Acl::widest(policies.iter())) {
+        match own.covers(&Acl::widest(policies.iter().map(|policy| &**policy))) {
             true => Ok(()),
             false => Err(AccessError::Denied(
                 "the policies grant more than you hold; that needs sudo on this path",
@@ -249,64 +265,110 @@ impl Access {
     ) -> Result<(), AccessError> {
         let then = |state: &OpenState, _| {
             state.policies.generation.fetch_add(1, Ordering::AcqRel);
+            state.policies.parsed.clear();
             state.policies.compiled.clear();
         };
         self.change(state, batch, then).await?;
         Ok(())
     }
 
-    /// The compiled access list of a set of policy names (sorted). A name without a policy grants
-    /// nothing.
+    /// The compiled access list of a set of policy names and of whoever holds them. A name
+    /// without a policy grants nothing.
     pub(crate) async fn acl(
         &self,
         state: &OpenState,
         names: &[String],
+        subject: Option<&Subject>,
     ) -> Result<Arc<Acl>, AccessError> {
-        let generation = state.policies.generation.load(Ordering::Acquire);
-        let key = (generation, names.join("\n").into_boxed_str());
-        if let Some(acl) = state.policies.compiled.get(&key) {
-            return Ok(acl);
+        let generation = state.policies.generation();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        // What is whole by itself is not mixed with anything.
+        if !names.iter().any(|name| matches!(*name, "root" | WRAPPING)) {
+            let more = subject.map_or(&[][..], |subject| &subject.policies);
+            names.extend(more.iter().map(String::as_str));
+            names.sort_unstable();
+            names.dedup();
         }
-        let acl = Arc::new(self.compile(names).await?);
+        let joined = names.join("\n").into_boxed_str();
+        let stamp = subject.map_or(NOBODY, |subject| subject.stamp);
+        let plain = (generation, joined.clone(), ANYBODY);
+        let filled = (generation, joined, stamp);
+        for key in [&plain, &filled] {
+            if let Some(acl) = state.policies.compiled.get(key) {
+                return Ok(acl);
+            }
+        }
+        let (acl, templated) = self.compile(state, &names, subject).await?;
+        let acl = Arc::new(acl);
+        let key = if templated { filled } else { plain };
         state.policies.compiled.insert(key, acl.clone());
         Ok(acl)
     }
 
-    async fn compile(&self, names: &[String]) -> Result<Acl, AccessError> {
-        if names.iter().any(|name| name == "root") {
-            return Ok(Acl::root());
+    /// The list, and whether it depends on who holds it.
+    async fn compile(
+        &self,
+        state: &OpenState,
+        names: &[&str],
+        subject: Option<&Subject>,
+    ) -> Result<(Acl, bool), AccessError> {
+        if names.contains(&"root") {
+            return Ok((Acl::root(), false));
         }
-        if names.iter().any(|name| name == WRAPPING) {
+        if names.contains(&WRAPPING) {
             let policy = Policy::parse(WRAPPING, WRAPPING_POLICY);
-            return Ok(Acl::compile(policy.iter()));
+            return Ok((Acl::compile(policy.iter()), false));
         }
-        let policies = self.parsed_policies(names, None).await?;
-        Ok(Acl::compile(policies.iter()))
+        let policies = self.parsed_policies(state, names, None).await?;
+        let templated = policies.iter().any(|policy| policy.has_templates());
+        let policies = policies.iter().map(|policy| &**policy);
+        let facts = subject.map(|subject| &subject.facts);
+        Ok((Acl::compile_for(policies, facts), templated))
     }
 
     /// The policies of these names that there are, but for `without`.
     pub(crate) async fn parsed_policies(
         &self,
-        names: &[String],
+        state: &OpenState,
+        names: &[&str],
         without: Option<&PolicyName>,
-    ) -> Result<Vec<Policy>, AccessError> {
+    ) -> Result<Vec<Arc<Policy>>, AccessError> {
         let mut policies = Vec::new();
         for name in names {
             let name = policy_name(name)?;
             if Some(&name) != without {
-                policies.extend(self.parsed_policy(&name).await?);
+                policies.extend(self.parsed_policy(state, &name).await?);
             }
         }
         Ok(policies)
     }
 
-    async fn parsed_policy(&self, name: &PolicyName) -> Result<Option<Policy>, AccessError> {
-        let record = self.stored_policy(name).await?;
-        let parse = |record: PolicyRecord| Policy::parse(&record.name, &record.text);
-        record
-            .map(parse)
-            .transpose()
-            .map_err(|_| AccessError::Corrupt)
+    /// Those of the policies of these names that are there.
+    pub(crate) async fn existing(
+        &self,
+        names: &BTreeSet<String>,
+    ) -> Result<Vec<Arc<Policy>>, AccessError> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.parsed_policies(&*self.state()?, &names, None).await
+    }
+
+    /// A policy is read and parsed once until any policy changes.
+    async fn parsed_policy(
+        &self,
+        state: &OpenState,
+        name: &PolicyName,
+    ) -> Result<Option<Arc<Policy>>, AccessError> {
+        let key = (state.policies.generation(), name.as_str().into());
+        if let Some(policy) = state.policies.parsed.get(&key) {
+            return Ok(Some(policy));
+        }
+        let Some(record) = self.stored_policy(name).await? else {
+            return Ok(None);
+        };
+        let policy = Policy::parse(&record.name, &record.text).map_err(|_| AccessError::Corrupt)?;
+        let policy = Arc::new(policy);
+        state.policies.parsed.insert(key, policy.clone());
+        Ok(Some(policy))
     }
 
     async fn stored_policy(&self, name: &PolicyName) -> Result<Option<PolicyRecord>, AccessError> {

@@ -32,7 +32,7 @@ pub(crate) struct TrashRecord {
 
 impl Access {
     /// Does one round of what is due: the time floor, expired tokens, descendants of revoked
-    /// tokens, data of removed mounts. `true` if there may be more to do at once. An error in one
+    /// tokens, data of removed mounts, changes of identity that were cut off. `true` if there may be more to do at once. An error in one
     /// part does not keep the others from being done.
     pub async fn sweep(&self) -> Result<bool, AccessError> {
         self.state()?;
@@ -41,8 +41,9 @@ impl Access {
         let expired = self.sweep_expired().await;
         let trees = self.sweep_trees().await;
         let trash = self.sweep_trash().await;
+        let identity = self.sweep_identity().await;
         floor?;
-        Ok(expired? | trees? | trash?)
+        Ok(expired? | trees? | trash? | identity?)
     }
 
     /// The record that has every key `ns-id/mount-id/area/…` of `mount` removed in the

@@ -15,6 +15,7 @@ mod events;
 pub mod exchange;
 pub mod fields;
 mod help;
+mod identity;
 mod kv;
 mod openapi;
 mod pki;
@@ -273,6 +274,9 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
         // What cannot be told is not shown.
         result = Err(fault);
     }
+    if let Ok(Reply::Data(answer)) = &mut result {
+        token::add_identity(zone, answer).await;
+    }
     let answer = match call.permit.wrap_ttl() {
         Some(_) => wrapping::wrap(zone, inbound, &call, result).await,
         None => envelope::encode(&inbound.id, &inbound.path, result),
@@ -295,6 +299,7 @@ async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     wrapping::refuse(call)?;
     match call.permit.mount().kind {
         MountKind::Cubbyhole => cubbyhole::handle(zone.system.access(), call).await,
+        MountKind::Identity => identity::handle(zone.system.access(), call).await,
         MountKind::Kv => kv::handle(&zone.kv, call).await,
         MountKind::Pki => pki::handle(&zone.pki, call).await,
         MountKind::System => sys::handle(zone, call).await,

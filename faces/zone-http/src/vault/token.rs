@@ -30,11 +30,11 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         _ if rest.starts_with("create/") && writes(call) => create(zone, call).await,
         ("lookup", "" | "self") if reads => {
             let (text, entry) = subject(zone, call, "self").await?;
-            lookup(call, &entry, text)
+            lookup(zone, call, &entry, text).await
         }
         ("lookup", "" | "self" | "accessor") if writes(call) => {
             let (text, entry) = subject(zone, call, whose).await?;
-            lookup(call, &entry, text)
+            lookup(zone, call, &entry, text).await
         }
         ("renew", "" | "self" | "accessor") if writes(call) => {
             let (text, entry) = subject(zone, call, whose).await?;
@@ -241,8 +241,15 @@ async fn revoke(zone: &Zone, entry: &TokenEntry) -> Result<Reply, Fault> {
     Ok(Reply::NoContent)
 }
 
-fn lookup(call: &Call, entry: &TokenEntry, text: Option<Secret<String>>) -> Result<Reply, Fault> {
+async fn lookup(
+    zone: &Zone,
+    call: &Call,
+    entry: &TokenEntry,
+    text: Option<Secret<String>>,
+) -> Result<Reply, Fault> {
     let record = &entry.record;
+    let access = zone.system.access();
+    let by_identity = access.identity_policies(record.entity.as_ref()).await?;
     let now = call.permit.now();
     let mut data = json!({
         "accessor": record.accessor,
@@ -274,12 +281,35 @@ fn lookup(call: &Call, entry: &TokenEntry, text: Option<Secret<String>>) -> Resu
     if let Some(role) = &record.role {
         data["role"] = role.clone().into();
     }
+    if !by_identity.is_empty() {
+        data["identity_policies"] = json!(by_identity);
+    }
     if !record.bound_cidrs.is_empty() {
         data["bound_cidrs"] = json!(record.bound_cidrs);
     }
     let reply = Reply::data(&data);
     wipe(&mut data);
     reply
+}
+
+/// Adds to an `auth` block the policies that come by identity. If they cannot be told the token
+/// counts all the same, so they are left out.
+pub(super) async fn add_identity(zone: &Zone, answer: &mut Answer) {
+    let Some(auth) = &mut answer.auth else { return };
+    let Ok(entity) = EntityId::parse(&auth.entity_id) else {
+        return;
+    };
+    let found = zone.system.access().identity_policies(Some(&entity)).await;
+    match found {
+        Ok(policies) if policies.is_empty() => {}
+        Ok(policies) => {
+            auth.policies.extend(policies.iter().cloned());
+            auth.policies.sort();
+            auth.policies.dedup();
+            auth.identity_policies = Some(policies);
+        }
+        Err(error) => tracing::error!("{}", super::exchange::chain(&error)),
+    }
 }
 
 fn entity_of(record: &TokenRecord) -> &str {

@@ -109,7 +109,12 @@ impl Access {
         if permit.sudo || permit.token().is_some_and(same) {
             return Ok(());
         }
-        let child = self.acl(state, policies).await?;
+        // The child has the same entity.
+        let subject = match permit.token() {
+            Some(caller) => self.subject_of(state, caller).await?,
+            None => None,
+        };
+        let child = self.acl(state, policies, subject.as_deref()).await?;
         match permit.acl().is_some_and(|own| own.covers(&child)) {
             true => Ok(()),
             false => Err(AccessError::invalid(

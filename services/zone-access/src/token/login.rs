@@ -12,6 +12,7 @@ use zone_types::Cidr;
 
 use super::create::{check_size, creation_batch, or};
 use super::{Created, TokenEntry, TokenKind, TokenRecord};
+use crate::identity::Recognised;
 use crate::permit::Permit;
 use crate::policies::policy_name;
 use crate::record::V1;
@@ -58,8 +59,9 @@ pub struct LoginGrant {
 }
 
 impl Access {
-    /// Makes the token of a login, and applies `with` in the same batch. `None` if a condition of
-    /// `with` does not hold any more and nothing was done: judge again.
+    /// Makes the token of a login, and if nobody was known by that name his entity, and applies
+    /// `with` in the same batch. `None` if a condition of `with` does not hold any more, or
+    /// somebody else made or changed the entity, and nothing was done: judge again.
     ///
     /// # Errors
     ///
@@ -77,15 +79,33 @@ impl Access {
         }
         let state = self.state()?;
         let mut record = record_of(permit, grant)?;
+        let (known, with) = match &grant.alias {
+            Some(alias) => {
+                let mount = permit.mount();
+                let at = (&mount.namespace, &*mount.accessor);
+                let found = self.recognise(&state, with, at, alias, permit.now());
+                let (known, with) = found.await?;
+                record.entity = Some(known.entity.clone());
+                (Some(known), with)
+            }
+            None => (None, with),
+        };
         if grant.kind == TokenKind::Batch {
-            return self.batch_login(&state, record, with).await;
+            return self.batch_login(&state, record, with, known).await;
         }
         let (text, accessor) = self.drawn_token();
         record.accessor = accessor;
         check_size(&record)?;
         let id = state.tokens.id_of(text.expose());
         let batch = creation_batch(&state, with, &id, &record, &[])?;
-        match self.change_tokens(&state, batch, vec![id.clone()]).await {
+        let made = id.clone();
+        let then = move |state: &OpenState, _| {
+            state.tokens.drop_cached(&[made]);
+            if let Some(known) = known {
+                known.forget_in(state);
+            }
+        };
+        match self.change(&state, batch, then).await {
             Ok(revision) => {
                 let entry = Arc::new(TokenEntry::new(id, record, revision));
                 Ok(Some(Created { text, entry }))
@@ -97,12 +117,13 @@ impl Access {
 }
 
 impl Access {
-    /// The batch token of a login; only what the method changes is stored.
+    /// The batch token of a login; only what the method changes, and a new entity, is stored.
     async fn batch_login(
         &self,
         state: &Arc<OpenState>,
         record: TokenRecord,
         with: Batch,
+        known: Option<Recognised>,
     ) -> Result<Option<Created>, AccessError> {
         let unfit = [
             (record.period > 0, "period"),
@@ -118,7 +139,12 @@ impl Access {
         if with.changes.is_empty() && with.conditions.is_empty() {
             return Ok(Some(made));
         }
-        match self.change(state, with, |_, _| ()).await {
+        let then = move |state: &OpenState, _| {
+            if let Some(known) = known {
+                known.forget_in(state);
+            }
+        };
+        match self.change(state, with, then).await {
             Ok(_) => Ok(Some(made)),
             Err(BarrierError::Conflict) => Ok(None),
             Err(other) => Err(other.into()),

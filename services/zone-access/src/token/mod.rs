@@ -212,8 +212,16 @@ pub struct TokenEntry {
     pub(crate) revision: Revision,
     /// What it weighs in the cache.
     weight: u64,
-    /// Its compiled policies, with the policy generation that they were compiled from.
-    pub(crate) compiled: Mutex<Option<(u64, Arc<Acl>)>>,
+    /// Its compiled policies.
+    pub(crate) compiled: Mutex<Option<Compiled>>,
+}
+
+/// What a token may do, and what that was compiled from.
+#[derive(Clone)]
+pub(crate) struct Compiled {
+    /// The generations of policies and identity.
+    pub(crate) of: (u64, u64),
+    pub(crate) acl: Arc<Acl>,
 }
 
 impl TokenEntry {
@@ -302,6 +310,13 @@ impl TokenStore {
         self.tagged(b"token\0", token)
     }
 
+    /// A name that may be long, as it stands in storage keys. The first part says what it is.
+    pub(crate) fn code_of(&self, parts: &[&[u8]]) -> String {
+        let mut tagged: Vec<&[u8]> = vec![b"name\0"];
+        tagged.extend(parts);
+        hex::encode(self.hmac.sign_parts(&tagged))
+    }
+
     fn accessor_id(&self, accessor: &str) -> TokenId {
         self.tagged(b"accessor\0", accessor)
     }
@@ -326,7 +341,7 @@ impl TokenStore {
             .key("child", format!("{}/{}", parent.as_str(), child.as_str()))?)
     }
 
-    fn drop_cached(&self, ids: &[TokenId]) {
+    pub(crate) fn drop_cached(&self, ids: &[TokenId]) {
         for id in ids {
             self.cache.remove(id);
         }

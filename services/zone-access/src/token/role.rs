@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use zone_barrier::{BarrierError, Batch};
-use zone_policy::Acl;
+use zone_policy::{Acl, Policy};
 use zone_ports::{Key, KeyRange};
 use zone_types::Cidr;
 
@@ -411,8 +411,10 @@ impl Access {
         // A policy that he holds beside one that denies is more than what he holds. But what
         // `default` fills in for each is for each to have.
         let default = policy_name("default")?;
-        let policies = self.parsed_policies(&names, Some(&default)).await?;
-        let covered = |policy| own.covers(&Acl::widest(std::iter::once(policy)));
+        let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+        let state = self.state()?;
+        let policies = self.parsed_policies(&state, &texts, Some(&default)).await?;
+        let covered = |policy: &Arc<Policy>| own.covers(&Acl::widest(std::iter::once(&**policy)));
         match names.iter().all(held) && policies.iter().all(covered) {
             true => Ok(()),
             false => Err(AccessError::Denied(

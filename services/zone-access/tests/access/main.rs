@@ -10,6 +10,7 @@ mod common;
 mod cubbyhole;
 mod expiry;
 mod granting;
+mod identity;
 mod logins;
 mod mounts;
 mod policies;

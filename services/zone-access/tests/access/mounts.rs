@@ -40,7 +40,7 @@ async fn a_zone_begins_with_the_mounts_that_each_has() {
     let lab = Lab::new().await;
     let mounts = lab.access.mounts().unwrap();
     let paths: Vec<_> = mounts.iter().map(|mount| mount.path.as_str()).collect();
-    assert_eq!(paths, ["auth/token/", "cubbyhole/", "sys/"]);
+    assert_eq!(paths, ["auth/token/", "cubbyhole/", "identity/", "sys/"]);
     // A second bootstrap (a crash in init) makes no other ones.
     lab.access.bootstrap().await.unwrap();
     assert_eq!(lab.access.mounts().unwrap(), mounts);

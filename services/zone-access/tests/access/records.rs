@@ -1,7 +1,7 @@
 //! What is stored, held against the golden files, which docs/formats/access.md explains.
 //!
 //! Each file holds every record of a small zone in the clear; `access-1.json` is of a head before
-//! the cubbyhole. To make another: keep the old ones and the test that reads them, and write it
+//! the cubbyhole, `access-2.json` of one before identity. To make another: keep the old ones and the test that reads them, and write it
 //! with `ZONEHEAD_WRITE_GOLDEN=1 cargo test -p zone-access`.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ use zone_ports::{Clock, Key, Store};
 use zone_testkit::{FakeClock, Lab, MemStore, PlainMemory, SeededRandom};
 use zone_types::Secret;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-2.json");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-3.json");
+const SECOND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-2.json");
 const FIRST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-1.json");
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -175,7 +176,7 @@ async fn load(golden: &Golden) -> Lab {
 
 #[tokio::test]
 async fn zones_of_old_heads_are_read() {
-    for file in [FIRST, FILE] {
+    for file in [FIRST, SECOND, FILE] {
         reads_all_of(&golden(file)).await;
     }
 }

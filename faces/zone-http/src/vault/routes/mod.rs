@@ -9,6 +9,7 @@
 //! once more: [`Route::is_open`] and [`Route::needs_sudo`] look there.
 
 mod approle;
+mod identity;
 mod kv;
 mod pki;
 mod sys;
@@ -115,6 +116,12 @@ pub(super) const ENGINES: &[Engine] = &[
             about: "An entry of the calling token",
             does: &[read(&[]), list(&[]), write(&[]), delete()],
         }],
+    },
+    Engine {
+        kind: MountKind::Identity,
+        place: "identity",
+        about: "Entities, their aliases, and groups",
+        routes: identity::ROUTES,
     },
     Engine {
         kind: MountKind::Kv,
