@@ -19,7 +19,7 @@
 //!
 //! # Cost
 //!
-//! One hash look-up, one binary search over prefixes and one walk down a tree of segments for the
+//! For what all callers share and for what templates gave this one: one hash look-up, one binary search over prefixes and one walk down a tree of segments for the
 //! patterns with `+`. Nothing is allocated unless the rule constrains parameters.
 
 use std::collections::{BTreeMap, HashMap};
@@ -41,13 +41,16 @@ use crate::{Identity, Operation, Policy};
 #[derive(Debug)]
 pub struct Acl {
     root: bool,
-    pub(crate) rules: Vec<Rule>,
+    /// Sorted by the text of the pattern.
+    rules: Vec<Rule>,
     /// By the whole path.
     exact: HashMap<Box<str>, usize>,
     /// Patterns that end in `*` and hold no `+`, sorted by what stands before the `*`.
     prefixes: Vec<Prefix>,
     /// Patterns with `+`.
     segments: Segments,
+    /// Rules that this list shares with others. Where both have a pattern, ours counts.
+    base: Option<Arc<Self>>,
     /// Denials whose templates could not be filled: they come before all other rules.
     pub(crate) barred: Vec<Rule>,
     /// What templates could grant to somebody; of [`Acl::widest`] alone, and never judged by.
@@ -150,30 +153,59 @@ impl Acl {
 
     /// Compiles a set of policies for a caller of whom templates can tell nothing. Their order
     /// does not matter.
-    pub fn compile<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
+    pub fn compile<'a>(policies: impl Iterator<Item = &'a Policy> + Clone) -> Self {
         Self::compile_for(policies, None)
     }
 
     /// Compiles a set of policies for one caller.
     pub fn compile_for<'a>(
+        policies: impl Iterator<Item = &'a Policy> + Clone,
+        identity: Option<&Identity>,
+    ) -> Self {
+        let base = Self::compile_fixed(policies.clone());
+        if policies.clone().any(Policy::has_templates) {
+            Self::fill(&Arc::new(base), policies, identity)
+        } else {
+            base
+        }
+    }
+
+    /// Compiles what a set of policies says to everybody: [`Acl::fill`] adds the rest.
+    pub fn compile_fixed<'a>(policies: impl Iterator<Item = &'a Policy>) -> Self {
+        let mut gathered = Gathered::default();
+        for (policy, rule) in policies.flat_map(with_rules) {
+            if let Place::Fixed(pattern) = &rule.place {
+                gathered.add(policy, rule, pattern.clone(), None);
+            }
+        }
+        gathered.indexed()
+    }
+
+    /// Adds to `base` what the templates of `policies` say to one caller. Only that is compiled
+    /// and takes memory.
+    pub fn fill<'a>(
+        base: &Arc<Self>,
         policies: impl Iterator<Item = &'a Policy>,
         identity: Option<&Identity>,
     ) -> Self {
         let mut gathered = Gathered::default();
         for (policy, rule) in policies.flat_map(with_rules) {
-            match &rule.place {
-                Place::Fixed(pattern) => gathered.add(policy, rule, pattern.clone()),
-                Place::Template(template) => match template.fill(identity) {
-                    Some(pattern) => gathered.add(policy, rule, pattern),
-                    None if rule.permissions.capabilities.has(Capabilities::DENY) => {
-                        let pattern = template.prefix();
-                        gathered.barred.push(rule_of(policy, rule, pattern));
-                    }
-                    None => {}
-                },
+            let Place::Template(template) = &rule.place else {
+                continue;
+            };
+            match template.fill(identity) {
+                Some(pattern) => gathered.add(policy, rule, pattern, Some(base)),
+                None if rule.permissions.capabilities.has(Capabilities::DENY) => {
+                    let pattern = template.prefix();
+                    gathered.barred.push(rule_of(policy, rule, pattern));
+                }
+                None => {}
             }
         }
-        gathered.indexed()
+        Self {
+            base: Some(base.clone()),
+            ..gathered.indexed()
+        }
     }
 
     /// Compiles a set of policies as they would be for whoever gains most by them, to be held
@@ -183,7 +215,7 @@ impl Acl {
         let mut gathered = Gathered::default();
         for (policy, rule) in policies.flat_map(with_rules) {
             match &rule.place {
-                Place::Fixed(pattern) => gathered.add(policy, rule, pattern.clone()),
+                Place::Fixed(pattern) => gathered.add(policy, rule, pattern.clone(), None),
                 Place::Template(template) => {
                     gathered.wide.push(rule_of(policy, rule, template.widest()));
                 }
@@ -203,6 +235,7 @@ impl Acl {
             exact: HashMap::new(),
             prefixes: Vec::new(),
             segments: Segments::default(),
+            base: None,
             barred: Vec::new(),
             wide: Vec::new(),
         };
@@ -306,7 +339,7 @@ impl Acl {
         if self.bar_on(mount).is_some() {
             return false;
         }
-        self.rules.iter().any(|rule| {
+        self.all_rules().any(|rule| {
             let below = match rule.pattern.has_segments() {
                 true => rule.pattern.enters(mount),
                 false => rule.pattern.body().starts_with(mount),
@@ -321,24 +354,50 @@ impl Acl {
         if let Some(bar) = self.bar_on(path) {
             return Some(bar);
         }
-        let exact = self.exact.get(path).or_else(|| self.exact.get(bare?));
-        if let Some(at) = exact {
-            return Some(&self.rules[*at]);
+        let exact = self.exact_rule(path).or_else(|| self.exact_rule(bare?));
+        if exact.is_some() {
+            return exact;
         }
-        let mut best: Option<usize> = None;
-        let mut consider = |at: usize| {
-            let rank = |at: usize| self.rules[at].pattern.rank();
-            if best.is_none_or(|best| rank(at) > rank(best)) {
-                best = Some(at);
+        let mut best: Option<&Rule> = None;
+        for acl in self.layers() {
+            // Of two with one rank, and so one pattern, the first counts.
+            let mut consider = |at: usize| {
+                let rule = &acl.rules[at];
+                if best.is_none_or(|best| rule.pattern.rank() > best.pattern.rank()) {
+                    best = Some(rule);
+                }
+            };
+            for path in [Some(path), bare].into_iter().flatten() {
+                acl.longest_prefix(path).into_iter().for_each(&mut consider);
+                acl.segments.matches(path, &mut consider);
             }
-        };
-        for path in [Some(path), bare].into_iter().flatten() {
-            self.longest_prefix(path)
-                .into_iter()
-                .for_each(&mut consider);
-            self.segments.matches(path, &mut consider);
         }
-        best.map(|at| &self.rules[at])
+        best
+    }
+
+    /// This list, and what it shares with others.
+    fn layers(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.base.as_deref())
+    }
+
+    fn exact_rule(&self, path: &str) -> Option<&Rule> {
+        self.layers()
+            .find_map(|acl| acl.exact.get(path).map(|at| &acl.rules[*at]))
+    }
+
+    /// All rules that count.
+    pub(crate) fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        let shared = self.base.iter().flat_map(|base| &base.rules);
+        let counts = |rule: &&Rule| self.rule_at(rule.pattern.text()).is_none();
+        self.rules.iter().chain(shared.filter(counts))
+    }
+
+    /// Our own rule for just this pattern.
+    fn rule_at(&self, text: &str) -> Option<&Rule> {
+        let at = self
+            .rules
+            .binary_search_by(|rule| rule.pattern.text().cmp(text));
+        at.ok().map(|at| &self.rules[at])
     }
 
     fn bar_on(&self, path: &str) -> Option<&Rule> {
@@ -373,15 +432,22 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn add(&mut self, policy: &Policy, rule: &PathRule, pattern: Pattern) {
-        match self.by_text.get_mut(pattern.text()) {
-            Some(known) => {
-                known.permissions.unite(&rule.permissions);
-                known.sources.push(Source::of(policy, rule));
-            }
+    /// Adds a rule to what is known of its pattern, in `base` too.
+    fn add(&mut self, policy: &Policy, rule: &PathRule, pattern: Pattern, base: Option<&Acl>) {
+        let text: Box<str> = pattern.text().into();
+        let shared = || base.and_then(|base| base.rule_at(&text));
+        match self.by_text.get_mut(&text) {
+            Some(known) => known.unite(policy, rule),
             None => {
-                let rule = rule_of(policy, rule, pattern);
-                self.by_text.insert(rule.pattern.text().into(), rule);
+                let new = match shared() {
+                    Some(known) => {
+                        let mut new = known.again();
+                        new.unite(policy, rule);
+                        new
+                    }
+                    None => rule_of(policy, rule, pattern),
+                };
+                self.by_text.insert(text, new);
             }
         }
     }
@@ -391,6 +457,23 @@ impl Gathered {
             barred: self.barred,
             wide: self.wide,
             ..Acl::index(self.by_text.into_values().collect())
+        }
+    }
+}
+
+impl Rule {
+    fn unite(&mut self, policy: &Policy, rule: &PathRule) {
+        self.permissions.unite(&rule.permissions);
+        self.sources.push(Source::of(policy, rule));
+    }
+
+    /// The same rule once more.
+    fn again(&self) -> Self {
+        Self {
+            pattern: self.pattern.clone(),
+            permissions: self.permissions.clone(),
+            sources: self.sources.clone(),
+            texts: Default::default(),
         }
     }
 }

@@ -22,21 +22,23 @@ impl Acl {
         if self.is_root() {
             return true;
         }
+        let ours: Vec<&Rule> = self.all_rules().collect();
+        let theirs: Vec<&Rule> = other.all_rules().collect();
         // Each rule of theirs meets each of ours, and where it falls short each of theirs.
-        let ours = self.rules.len() + self.barred.len();
-        let theirs = other.rules.len() + other.wide.len();
-        let steps = theirs.saturating_mul(ours).saturating_mul(2);
+        let pairs =
+            (theirs.len() + other.wide.len()).saturating_mul(ours.len() + self.barred.len());
+        let steps = pairs.saturating_mul(2);
         let mut left = MOST_STEPS.saturating_sub(steps);
         !other.is_root()
             && steps <= MOST_STEPS
-            && (other.rules.iter()).all(|rule| self.covers_rule(rule, &other.rules, &mut left))
-            && (other.wide.iter()).all(|rule| self.covers_rule(rule, &[], &mut left))
-            && !self.bars_part_of(other)
+            && (theirs.iter()).all(|rule| covers_rule(&ours, rule, &theirs, &mut left))
+            && (other.wide.iter()).all(|rule| covers_rule(&ours, rule, &[], &mut left))
+            && !self.bars_part_of(other, &theirs)
     }
 
     /// Whether a denial of ours that comes before all rules meets something that `other` grants,
     /// unless `other` has it too.
-    fn bars_part_of(&self, other: &Self) -> bool {
+    fn bars_part_of(&self, other: &Self, theirs: &[&Rule]) -> bool {
         let both = |bar: &Rule| {
             let same = |known: &Rule| known.pattern.text() == bar.pattern.text();
             other.barred.iter().any(same)
@@ -44,41 +46,38 @@ impl Acl {
         let granting = |rule: &&Rule| !rule.permissions.grants_nothing();
         self.barred.iter().filter(|bar| !both(bar)).any(|bar| {
             let meets = |rule: &Rule| rule.pattern.meets(&bar.pattern);
-            (other.rules.iter().chain(&other.wide))
+            (theirs.iter().copied().chain(&other.wide))
                 .filter(granting)
                 .any(meets)
         })
     }
+}
 
-    /// `excuses`: the rules that may be better than `theirs`.
-    fn covers_rule(&self, theirs: &Rule, excuses: &[Rule], left: &mut usize) -> bool {
-        if theirs.permissions.grants_nothing() {
+/// `excuses`: the rules that may be better than `theirs`.
+fn covers_rule(ours: &[&Rule], theirs: &Rule, excuses: &[&Rule], left: &mut usize) -> bool {
+    if theirs.permissions.grants_nothing() {
+        return true;
+    }
+    let containing = (ours.iter().copied()).filter(|mine| mine.pattern.contains(&theirs.pattern));
+    let Some(base) = containing.max_by(|a, b| a.pattern.rank().cmp(&b.pattern.rank())) else {
+        return false;
+    };
+    let better = (ours.iter().copied()).filter(|mine| {
+        mine.pattern.rank() > base.pattern.rank() && mine.pattern.meets(&theirs.pattern)
+    });
+    let overridden = |mine: &Rule| {
+        excuses.iter().any(|over| {
+            over.pattern.rank() > theirs.pattern.rank() && over.pattern.contains(&mine.pattern)
+        })
+    };
+    std::iter::once(base).chain(better).all(|mine| {
+        if mine.permissions.covers(&theirs.permissions) {
             return true;
         }
-        let containing = self
-            .rules
-            .iter()
-            .filter(|mine| mine.pattern.contains(&theirs.pattern));
-        let Some(base) = containing.max_by(|a, b| a.pattern.rank().cmp(&b.pattern.rank())) else {
-            return false;
-        };
-        let better = self.rules.iter().filter(|mine| {
-            mine.pattern.rank() > base.pattern.rank() && mine.pattern.meets(&theirs.pattern)
-        });
-        let overridden = |mine: &Rule| {
-            excuses.iter().any(|over| {
-                over.pattern.rank() > theirs.pattern.rank() && over.pattern.contains(&mine.pattern)
-            })
-        };
-        std::iter::once(base).chain(better).all(|mine| {
-            if mine.permissions.covers(&theirs.permissions) {
-                return true;
-            }
-            match left.checked_sub(excuses.len()) {
-                Some(rest) => *left = rest,
-                None => return false,
-            }
-            overridden(mine)
-        })
-    }
+        match left.checked_sub(excuses.len()) {
+            Some(rest) => *left = rest,
+            None => return false,
+        }
+        overridden(mine)
+    })
 }

@@ -304,6 +304,29 @@ proptest! {
         }
     }
 
+    /// What is shared and what was filled in judge together as if all had been written out.
+    #[test]
+    fn a_filled_template_is_as_its_literal(
+        lines in lines(),
+        value in "[ab]{1,2}",
+        path in "[ab]{1,2}(/[ab]{0,2}){0,3}",
+    ) {
+        let Ok(path) = RequestPath::from_text(&path) else { return Ok(()) };
+        let mut identity = ada();
+        identity.metadata.insert("v".into(), value.clone());
+        let acl = filled(&lines.replace('V', HOLE), &identity);
+        let literal = filled(&lines.replace('V', &value), &identity);
+        prop_assert_eq!(acl.capabilities(path.as_str()), literal.capabilities(path.as_str()));
+        prop_assert_eq!(acl.reaches("a/"), literal.reaches("a/"));
+        prop_assert!(acl.covers(&literal) == literal.covers(&literal));
+        for operation in ALL {
+            prop_assert_eq!(
+                allows(&acl, path.as_str(), operation),
+                allows(&literal, path.as_str(), operation)
+            );
+        }
+    }
+
     /// Whoever holds what a policy could give at most may do all that it gives to anybody.
     #[test]
     fn attack_8_the_widest_form_covers_each_filling(

@@ -1,15 +1,19 @@
 //! What a permit costs: `cargo run --release -p zone-access --example measure_permits`.
 //!
 //! Over a store in memory, so without fsync: judging a request of a token with three policies
-//! when everything is in the caches, its parts beside it, the same from several tasks, a cold
-//! look-up, and making and revoking tokens.
+//! when everything is in the caches, its parts beside it, one of an entity in ten groups whose
+//! policies have templates, the same from several tasks, a cold look-up, and making and revoking tokens.
 
 use std::error::Error;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zone_access::{Access, Ask, CreateToken, MountKind, Operation};
+use zone_access::identity::{EntityAsk, GroupAsk};
+use zone_access::{
+    Access, AliasName, Ask, CreateToken, LoginGrant, MountKind, NewMount, Operation,
+};
+use zone_barrier::Batch;
 use zone_host_linux::HostClock;
 use zone_ports::Clock;
 use zone_testkit::Lab;
@@ -38,6 +42,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let span = judge(&clock, &lab.access, token, ROUNDS).await?;
         report(&format!("authorize, warm, {name}"), span, ROUNDS);
     }
+    let member = member(&lab).await?;
+    let span = judge(&clock, &lab.access, &member, ROUNDS).await?;
+    report("authorize, warm, entity and groups", span, ROUNDS);
+    restless(&clock, &lab, &member).await?;
     for tasks in [2, 4, 16] {
         let start = clock.monotonic();
         let work: Vec<_> = (0..tasks)
@@ -64,6 +72,83 @@ fn rules(pattern: &str, count: u32) -> String {
     let all = others.chain([pattern.to_owned()]);
     all.map(|path| format!("path \"{path}\" {{ capabilities = [\"read\", \"list\"] }}\n"))
         .collect()
+}
+
+/// A token of an entity in ten groups, one in the other, whose policies have templates.
+async fn member(lab: &Lab) -> Result<Secret<String>, Box<dyn Error>> {
+    let text = rules("secret/data/{{identity.entity.metadata.team}}/app/*", 12);
+    lab.policy("templated", &text).await;
+    let permit = lab.permit(Operation::Update, "sys/auth/approle").await;
+    let new = NewMount::default();
+    let mount = lab
+        .access
+        .enable(&permit, MountKind::AppRole, "auth/approle", new);
+    mount.await?;
+    let path = RequestPath::from_text("auth/approle/login")?;
+    let ask = Ask {
+        token: None,
+        path: &path,
+        operation: Operation::Update,
+        data: None,
+        remote: None,
+        wrap_ttl: None,
+    };
+    let stranger = lab.access.authorize(ask).await;
+    let stranger = stranger.map_err(|refusal| refusal.reason)?;
+    let alias = AliasName {
+        name: "member".into(),
+        metadata: [].into(),
+    };
+    let grant = LoginGrant {
+        alias: Some(alias),
+        policies: vec!["team".into()],
+        ..LoginGrant::default()
+    };
+    let made = lab.access.log_in(&stranger, &grant, Batch::new()).await?;
+    let made = made.ok_or("somebody else logged in")?;
+    let entity = made.entry.record.entity.clone().ok_or("no entity")?;
+    let permit = lab.permit(Operation::Update, "identity/entity").await;
+    let ask = EntityAsk {
+        id: Some(entity.to_string()),
+        metadata: Some([("team".to_owned(), "team".to_owned())].into()),
+        ..EntityAsk::default()
+    };
+    lab.access.write_entity(&permit, ask).await?;
+    let mut below = None;
+    for at in 0..10 {
+        let ask = GroupAsk {
+            name: Some(format!("group-{at}")),
+            policies: Some(vec!["templated".into(), "certs".into(), "plus".into()]),
+            member_entities: Some(vec![entity.to_string()]),
+            member_groups: Some(below.into_iter().collect()),
+            ..GroupAsk::default()
+        };
+        let (group, _) = lab.access.write_group(&permit, ask).await?;
+        below = Some(group.id.to_string());
+    }
+    Ok(made.text)
+}
+
+/// Each request comes after a change of somebody else's identity.
+async fn restless(
+    clock: &HostClock,
+    lab: &Lab,
+    token: &Secret<String>,
+) -> Result<(), Box<dyn Error>> {
+    const CHANGES: u32 = 2000;
+    let permit = lab.permit(Operation::Update, "identity/entity").await;
+    let mut span = Duration::ZERO;
+    for at in 0..CHANGES {
+        let ask = EntityAsk {
+            name: Some("somebody".into()),
+            metadata: Some([("at".to_owned(), at.to_string())].into()),
+            ..EntityAsk::default()
+        };
+        lab.access.write_entity(&permit, ask).await?;
+        span += judge(clock, &lab.access, token, 1).await?;
+    }
+    report("authorize, after others' changes", span, CHANGES);
+    Ok(())
 }
 
 async fn orphan(lab: &Lab) -> Result<Secret<String>, Box<dyn Error>> {
@@ -187,5 +272,5 @@ async fn make(lab: Arc<Lab>, count: u32) -> Result<Vec<Secret<String>>, zone_acc
 
 fn report(what: &str, span: Duration, rounds: u32) {
     let micros = span.as_secs_f64() * 1e6 / f64::from(rounds);
-    println!("{what:<32} {micros:>8.3} µs");
+    println!("{what:<34} {micros:>8.3} µs");
 }

@@ -27,10 +27,9 @@ path "sys/wrapping/rewrap" {
 }
 "#;
 
-/// Stands for the stamp of an entity in what has no templates,
-const ANYBODY: u64 = 0;
-/// and in what was filled for a token without an entity. Stamps of entities are greater.
-pub(crate) const NOBODY: u64 = 1;
+/// Stands for the stamp of an entity in what was filled for a token without one. Stamps of
+/// entities are greater.
+pub(crate) const NOBODY: u64 = 0;
 
 /// A stored policy.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,20 +42,31 @@ pub struct PolicyRecord {
     pub text: String,
 }
 
-/// Policies by name, and compiled access lists by set of policy names.
+/// Policies by name, and compiled access lists by set of policy names: what a set says to everybody
+/// is compiled once, and what its templates say to one entity once for each.
 pub(crate) struct PolicyCache {
     parsed: Cache<(u64, Box<str>), Arc<Policy>>,
-    /// With the stamp of the entity whose facts filled the templates, or one of the two below.
-    compiled: Cache<(u64, Box<str>, u64), Arc<Acl>>,
+    sets: Cache<(u64, Box<str>), Arc<PolicySet>>,
+    /// With the stamp of the entity whose facts filled the templates, or [`NOBODY`].
+    filled: Cache<(u64, Box<str>, u64), Arc<Acl>>,
     /// Grows when any policy changes, so that a list compiled from old text is never found again.
     generation: AtomicU64,
+}
+
+/// A set of policies.
+struct PolicySet {
+    /// What it says to everybody, compiled.
+    shared: Arc<Acl>,
+    /// Those of its policies that say something else to each.
+    templated: Vec<Arc<Policy>>,
 }
 
 impl Default for PolicyCache {
     fn default() -> Self {
         Self {
             parsed: Cache::new(1024),
-            compiled: Cache::new(4096),
+            sets: Cache::new(1024),
+            filled: Cache::new(4096),
             generation: AtomicU64::new(0),
         }
     }
@@ -266,7 +276,8 @@ impl Access {
         let then = |state: &OpenState, _| {
             state.policies.generation.fetch_add(1, Ordering::AcqRel);
             state.policies.parsed.clear();
-            state.policies.compiled.clear();
+            state.policies.sets.clear();
+            state.policies.filled.clear();
         };
         self.change(state, batch, then).await?;
         Ok(())
@@ -290,40 +301,50 @@ impl Access {
             names.dedup();
         }
         let joined = names.join("\n").into_boxed_str();
-        let stamp = subject.map_or(NOBODY, |subject| subject.stamp);
-        let plain = (generation, joined.clone(), ANYBODY);
-        let filled = (generation, joined, stamp);
-        for key in [&plain, &filled] {
-            if let Some(acl) = state.policies.compiled.get(key) {
-                return Ok(acl);
-            }
+        let set = self.set_of(state, (generation, &joined), &names).await?;
+        if set.templated.is_empty() {
+            return Ok(set.shared.clone());
         }
-        let (acl, templated) = self.compile(state, &names, subject).await?;
-        let acl = Arc::new(acl);
-        let key = if templated { filled } else { plain };
-        state.policies.compiled.insert(key, acl.clone());
+        let stamp = subject.map_or(NOBODY, |subject| subject.stamp);
+        let key = (generation, joined, stamp);
+        if let Some(acl) = state.policies.filled.get(&key) {
+            return Ok(acl);
+        }
+        let templated = set.templated.iter().map(|policy| &**policy);
+        let facts = subject.map(|subject| &subject.facts);
+        let acl = Arc::new(Acl::fill(&set.shared, templated, facts));
+        state.policies.filled.insert(key, acl.clone());
         Ok(acl)
     }
 
-    /// The list, and whether it depends on who holds it.
-    async fn compile(
+    /// The set of these names, joined and one by one.
+    async fn set_of(
         &self,
         state: &OpenState,
+        (generation, joined): (u64, &str),
         names: &[&str],
-        subject: Option<&Subject>,
-    ) -> Result<(Acl, bool), AccessError> {
-        if names.contains(&"root") {
-            return Ok((Acl::root(), false));
+    ) -> Result<Arc<PolicySet>, AccessError> {
+        let key = (generation, joined.into());
+        if let Some(set) = state.policies.sets.get(&key) {
+            return Ok(set);
         }
-        if names.contains(&WRAPPING) {
+        let (shared, templated) = if names.contains(&"root") {
+            (Acl::root(), Vec::new())
+        } else if names.contains(&WRAPPING) {
             let policy = Policy::parse(WRAPPING, WRAPPING_POLICY);
-            return Ok((Acl::compile(policy.iter()), false));
-        }
-        let policies = self.parsed_policies(state, names, None).await?;
-        let templated = policies.iter().any(|policy| policy.has_templates());
-        let policies = policies.iter().map(|policy| &**policy);
-        let facts = subject.map(|subject| &subject.facts);
-        Ok((Acl::compile_for(policies, facts), templated))
+            (Acl::compile_fixed(policy.iter()), Vec::new())
+        } else {
+            let mut policies = self.parsed_policies(state, names, None).await?;
+            let shared = Acl::compile_fixed(policies.iter().map(|policy| &**policy));
+            policies.retain(|policy| policy.has_templates());
+            (shared, policies)
+        };
+        let set = Arc::new(PolicySet {
+            shared: Arc::new(shared),
+            templated,
+        });
+        state.policies.sets.insert(key, set.clone());
+        Ok(set)
     }
 
     /// The policies of these names that there are, but for `without`.

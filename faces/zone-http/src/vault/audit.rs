@@ -13,7 +13,7 @@ use zone_audit::{
     ResponsePart,
 };
 use zone_system::Settings;
-use zone_types::NamespaceId;
+use zone_types::{EntityId, NamespaceId};
 
 use super::Asked;
 use super::envelope::Encoded;
@@ -297,6 +297,7 @@ fn caller<'a>(inbound: &'a Inbound, token: &'a TokenEntry) -> AuthPart<'a> {
         accessor: Some(&token.record.accessor),
         display_name: &token.record.display_name,
         policies: &token.record.policies,
+        entity_id: token.record.entity.as_ref().map_or("", EntityId::as_str),
         token_type: token.kind.as_str(),
         ..AuthPart::default()
     }
@@ -308,6 +309,7 @@ fn auth_of(auth: &Auth) -> AuthPart<'_> {
         accessor: Some(&auth.accessor),
         policies: &auth.policies,
         token_type: auth.token_type,
+        entity_id: &auth.entity_id,
         ..AuthPart::default()
     }
 }

@@ -123,10 +123,6 @@ fn read_ask(fields: &Fields<'_>) -> Result<CreateToken, Fault> {
         Some("batch") => Some(TokenKind::Batch),
         Some(_) => return Err(Fault::bad_request("invalid 'type' value")),
     };
-    if filled("entity_alias")?.is_some() {
-        let text = "field 'entity_alias': needs a token role, which does not exist";
-        return Err(Fault::bad_request(text));
-    }
     let ttl = match fields.seconds("ttl")? {
         None => fields.seconds("lease")?,
         given => given,
@@ -145,6 +141,7 @@ fn read_ask(fields: &Fields<'_>) -> Result<CreateToken, Fault> {
         num_uses: count(fields, "num_uses")?.unwrap_or(0),
         bound_cidrs: fields.list("bound_cidrs")?.unwrap_or_default(),
         kind,
+        entity_alias: filled("entity_alias")?,
     })
 }
 

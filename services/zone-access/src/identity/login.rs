@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zone_barrier::Batch;
+use zone_barrier::{BarrierError, Batch};
 use zone_types::{EntityId, NamespaceId, Timestamp};
 
 use super::EntityView;
 use super::entity::{factors_key, name_key, owner};
 use super::record::{NameRecord, check_alias_name, check_metadata, encoded};
+use crate::permit::Permit;
 use crate::record::V1;
-use crate::token::AliasName;
+use crate::token::{AliasName, TRIES};
 use crate::{Access, AccessError, OpenState};
 
 /// The entity of a login.
@@ -48,6 +49,35 @@ impl Access {
             return Err(AccessError::Denied("the entity is of another namespace"));
         }
         self.retell(state, batch, &known, (accessor, alias), now)
+    }
+
+    /// The entity of an alias of `auth/token/` that a token is made for; made if there was none.
+    pub(crate) async fn entity_of_alias(
+        &self,
+        state: &Arc<OpenState>,
+        permit: &Permit,
+        name: &str,
+    ) -> Result<EntityId, AccessError> {
+        let alias = AliasName {
+            name: name.to_owned(),
+            metadata: BTreeMap::new(),
+        };
+        let at = (permit.namespace(), &*permit.mount().accessor);
+        for _ in 0..TRIES {
+            let found = self.recognise(state, Batch::new(), at, &alias, permit.now());
+            let (known, batch) = found.await?;
+            let entity = known.entity.clone();
+            if batch.changes.is_empty() {
+                return Ok(entity);
+            }
+            let then = move |state: &OpenState, _| known.forget_in(state);
+            match self.change(state, batch, then).await {
+                Ok(_) => return Ok(entity),
+                Err(BarrierError::Conflict) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Err(AccessError::Busy)
     }
 
     /// The entity that a name of an auth mount belongs to. If it points to one that is gone, a

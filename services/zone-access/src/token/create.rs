@@ -52,6 +52,9 @@ pub struct CreateToken {
     pub bound_cidrs: Vec<String>,
     /// How it is kept; what its role says, else as a service token.
     pub kind: Option<TokenKind>,
+    /// Whose it is in place of the caller's entity's: an alias of `auth/token/` that the role
+    /// allows.
+    pub entity_alias: Option<String>,
 }
 
 /// A new token. The only place where its text exists.
@@ -86,12 +89,18 @@ impl Access {
             self.refuse_more(&state, permit, &policies).await?;
         }
         let kinds = role.map_or(RoleKind::DefaultService, |role| role.token_type);
-        if kinds.of(ask.kind) == TokenKind::Batch {
+        let batch = kinds.of(ask.kind) == TokenKind::Batch;
+        if batch {
             refuse_unfit(&ask, &policies)?;
-            let record = record_for(&ask, policies, caller, permit, role)?;
+        }
+        let mut record = record_for(&ask, policies, caller, permit, role)?;
+        if let Some(alias) = &ask.entity_alias {
+            check_alias(role, alias)?;
+            record.entity = Some(self.entity_of_alias(&state, permit, alias).await?);
+        }
+        if batch {
             return self.made_batch(&state, record, &caller.id).await;
         }
-        let record = record_for(&ask, policies, caller, permit, role)?;
         check_size(&record)?;
         self.store_new_token(&state, record, ask.id, Some(&caller.id))
             .await
@@ -322,6 +331,17 @@ fn record_for(
         role: role.map(|role| role.name.clone()),
         auth_mount: None,
     })
+}
+
+/// A token is given to an alias only by a role that says so.
+fn check_alias(role: Option<&TokenRole>, alias: &str) -> Result<(), AccessError> {
+    match role {
+        None => Err(AccessError::invalid(
+            "'entity_alias' is only allowed in combination with token role",
+        )),
+        Some(role) if role.allows_alias(alias) => Ok(()),
+        Some(_) => Err(AccessError::invalid("invalid 'entity_alias' value")),
+    }
 }
 
 /// What has no children.

@@ -257,6 +257,11 @@ impl TokenRole {
         self.check()
     }
 
+    /// Whether its tokens can be given to an alias of that name, byte for byte.
+    pub(super) fn allows_alias(&self, name: &str) -> bool {
+        matches_one(&self.allowed_entity_aliases, name)
+    }
+
     fn apply_terms(&mut self, change: &RoleChange) -> Result<(), AccessError> {
         if let Some(suffix) = &change.path_suffix {
             self.path_suffix = path_suffix(suffix)?;

@@ -220,3 +220,42 @@ fn trail(operator: &Operator<'_>) {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains(&format!("changed.log:{line}")), "{said}");
 }
+
+/// Identity has no commands of its own: the generic ones do.
+#[tokio::test]
+async fn cli_keeps_identity() {
+    let head = Place::new().start();
+    let operator = Operator { head: &head };
+    let made = operator.json(&["operator", "init", "-key-shares=1", "-key-threshold=1"]);
+    operator.does(&[
+        "operator",
+        "unseal",
+        made["unseal_keys_b64"][0].as_str().unwrap(),
+    ]);
+    operator.does(&["login", made["root_token"].as_str().unwrap()]);
+    let ask = [
+        "write",
+        "identity/entity",
+        "name=ada",
+        "policies=app,web",
+        "metadata=team=blue",
+    ];
+    let made = operator.json(&ask);
+    let id = made["data"]["id"].as_str().unwrap();
+    let read = operator.json(&["read", &format!("identity/entity/id/{id}")]);
+    assert_eq!(read["data"]["policies"], serde_json::json!(["app", "web"]));
+    assert_eq!(read["data"]["metadata"]["team"], "blue");
+    let member = format!("member_entity_ids={id}");
+    operator.does(&["write", "identity/group", "name=ops", &member]);
+    let listed = operator.json(&["list", "identity/group/name"]);
+    assert_eq!(listed, serde_json::json!(["ops"]));
+    let found = operator.json(&["write", "identity/lookup/group", "name=OPS"]);
+    assert_eq!(found["data"]["member_entity_ids"], serde_json::json!([id]));
+    let help = operator.does(&["path-help", "identity/entity"]);
+    assert!(
+        help.contains("policies") && help.contains("disabled"),
+        "{help}"
+    );
+    operator.does(&["delete", "identity/entity/name/ada"]);
+    assert_eq!(operator.ends(&["list", "identity/entity/name"]).0, Some(2));
+}

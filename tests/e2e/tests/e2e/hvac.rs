@@ -14,3 +14,13 @@ fn hvac_does_all_that_exists_as_against_vault() {
     let said = tool::text(&mut script);
     assert!(said.contains("hvac: all calls answered"), "{said}");
 }
+
+#[test]
+fn hvac_finds_identity_as_vault_keeps_it() {
+    let head = Place::new().start();
+    let mut script = tool::python();
+    script.arg(root().join("tests/e2e/clients/hvac_identity.py"));
+    script.arg(head.url()).arg(head.place.ca_file());
+    let said = tool::text(&mut script);
+    assert!(said.contains("hvac: identity answers"), "{said}");
+}

@@ -19,6 +19,10 @@ const CREATE: &[super::Field] = &[
     number("num_uses", "Uses; 0 for unlimited"),
     texts("bound_cidrs", "Addresses from which it can be used"),
     text("type", "service or batch"),
+    text(
+        "entity_alias",
+        "Whose it is: an alias of auth/token/ that the role allows",
+    ),
 ];
 const ROLE: &[super::Field] = &[
     texts("allowed_policies", "Policies that its tokens can have"),

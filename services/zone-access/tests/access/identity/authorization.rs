@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use zone_access::RefusalKind;
+use zone_access::{CreateToken, RefusalKind, RoleChange, TokenKind};
 use zone_testkit::MemStore;
 
 use super::*;
-use crate::common::{ask, create, said};
+use crate::common::{ask, ask_for, create, create_at, said};
 use crate::slow::SlowStore;
 
 #[tokio::test]
@@ -305,4 +305,84 @@ async fn b2_sealing_forgets_identity() {
     ));
     lab.seal_and_unseal().await;
     assert!(reads(&lab, &token, path).await);
+}
+
+#[tokio::test]
+async fn a_role_gives_tokens_to_the_aliases_that_it_names() {
+    let lab = lab().await;
+    let role = root_at(&lab, "auth/token/roles/ci").await;
+    let change = RoleChange {
+        allowed_policies: Some(owned(&["app"])),
+        allowed_entity_aliases: Some(owned(&["build-*", "Release"])),
+        ..RoleChange::default()
+    };
+    lab.access
+        .write_token_role(&role, "ci", &change)
+        .await
+        .unwrap();
+    let at = |alias: &str| CreateToken {
+        entity_alias: Some(alias.to_owned()),
+        ..ask_for(&["app"])
+    };
+    let made = create_at(&lab, &lab.root, "create/ci", at("build-7")).await;
+    let first = made.unwrap();
+    let again = create_at(&lab, &lab.root, "create/ci", at("build-7")).await;
+    assert_eq!(entity_of(&first), entity_of(&again.unwrap()));
+    let other = create_at(&lab, &lab.root, "create/ci", at("Release")).await;
+    let other = other.unwrap();
+    assert_ne!(entity_of(&first), entity_of(&other));
+    for alias in ["release", "Build-7", "x"] {
+        let refused = said(create_at(&lab, &lab.root, "create/ci", at(alias)).await);
+        assert_eq!(refused, "invalid 'entity_alias' value", "{alias}");
+    }
+    let refused = said(create(&lab, &lab.root, at("build-7")).await);
+    assert!(refused.contains("token role"), "{refused}");
+    lab.policy("p", &allows("auth/token/accessors", "read"))
+        .await;
+    let ask = EntityAsk {
+        id: Some(entity_of(&first)),
+        policies: Some(owned(&["p"])),
+        ..EntityAsk::default()
+    };
+    write(&lab, ask).await.unwrap();
+    let told = lab
+        .access
+        .identity_policies(first.entry.record.entity.as_ref());
+    assert_eq!(told.await.unwrap(), ["p"]);
+    let off = EntityAsk {
+        id: Some(entity_of(&first)),
+        disabled: Some(true),
+        ..EntityAsk::default()
+    };
+    write(&lab, off).await.unwrap();
+    assert!(!reads(&lab, &first, "auth/token/lookup-self").await);
+    assert!(
+        create_at(&lab, &lab.root, "create/ci", at("build-7"))
+            .await
+            .is_err()
+    );
+}
+
+/// A batch token has nothing stored but what is behind it.
+#[tokio::test]
+async fn a_batch_token_is_its_entitys_too() {
+    let lab = lab().await;
+    let permit = at_login(&lab, "auth/approle").await;
+    let grant = LoginGrant {
+        kind: TokenKind::Batch,
+        ..grant("ann", &[])
+    };
+    let made = lab.access.log_in(&permit, &grant, Batch::new()).await;
+    let token = made.unwrap().unwrap();
+    let service = log_in(&lab, "ann", &[]).await.unwrap();
+    assert_eq!(entity_of(&token), entity_of(&service));
+    let path = "auth/token/lookup-self";
+    assert!(reads(&lab, &token, path).await);
+    let off = EntityAsk {
+        id: Some(entity_of(&token)),
+        disabled: Some(true),
+        ..EntityAsk::default()
+    };
+    write(&lab, off).await.unwrap();
+    assert!(!reads(&lab, &token, path).await);
 }
