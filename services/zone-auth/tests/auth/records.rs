@@ -80,7 +80,36 @@ async fn records_are_written_as_specified() {
         std::fs::create_dir_all(std::path::Path::new(FILE).parent().unwrap()).unwrap();
         std::fs::write(FILE, serde_json::to_string_pretty(&made).unwrap() + "\n").unwrap();
     }
-    assert_eq!(made, golden());
+    assert_eq!(fixed(&made), fixed(&golden()));
+}
+
+/// The same with what is drawn, or made from it, taken out: it depends on what else init draws.
+fn fixed(records: &BTreeMap<String, Value>) -> Vec<(String, String)> {
+    let mut fixed: Vec<_> = records
+        .iter()
+        .map(|(key, value)| (without_drawn(key), without_drawn(&value.to_string())))
+        .collect();
+    fixed.sort();
+    fixed
+}
+
+/// `#` for each digit of long hex numbers, but for the seconds of the expiry index.
+fn without_drawn(text: &str) -> String {
+    let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f' | '-');
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_digit) {
+        let run = &rest[start..];
+        let length = run.find(|c| !is_digit(c)).unwrap_or(run.len());
+        let (run, after) = run.split_at(length);
+        out.push_str(&rest[..start]);
+        match length >= 16 && !run.starts_with("00000000") {
+            true => out.push_str(&"#".repeat(length)),
+            false => out.push_str(run),
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 /// The golden records put into an empty zone are served.
