@@ -86,6 +86,10 @@ impl Serving {
             trusted_proxies: listener.trusted_proxies.clone(),
             forwarded_only: listener.forwarded_only,
             forged_is_refused: listener.forged_is_refused,
+            doors: zone_http::vault::Doors {
+                rekey: listener.doors.rekey,
+                generate_root: listener.doors.generate_root,
+            },
         };
         let app = App::new(head.zone.clone(), rules);
         let served = zone_http::server::serve(socket, tls, app, self.stop.subscribe());

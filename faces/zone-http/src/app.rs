@@ -52,6 +52,8 @@ pub struct ListenerRules {
     pub forwarded_only: bool,
     /// `X-Forwarded-For` from others than the trusted proxies is 400 instead of ignored.
     pub forged_is_refused: bool,
+    /// What is served without a token on top of the golden list.
+    pub doors: vault::Doors,
 }
 
 /// One listener's view of the zone.
@@ -87,6 +89,8 @@ pub struct Inbound {
     pub body: Zeroizing<Vec<u8>>,
     /// The client's address, from the listener or a trusted proxy.
     pub client: SocketAddr,
+    /// What its listener serves without a token.
+    pub doors: vault::Doors,
 }
 
 /// An answer on its way out.
@@ -231,6 +235,7 @@ impl App {
             token: head::take_token(&mut parts.headers),
             wants: Wants::of(&parts.method, parts.version, &parts.headers),
             client: self.rules.client(&parts.headers, peer.remote),
+            doors: self.rules.doors,
             method: parts.method,
             headers: parts.headers,
             body: std::mem::take(&mut held.bytes),

@@ -273,6 +273,23 @@ impl Bench {
         }
     }
 
+    /// The same zone through a listener that serves more without a token.
+    pub(crate) fn through(&self, doors: crate::vault::Doors) -> Self {
+        let rules = ListenerRules {
+            doors,
+            ..ListenerRules::default()
+        };
+        Self {
+            app: App::new(self.zone.clone(), rules),
+            zone: self.zone.clone(),
+            trail: self.trail.clone(),
+            clock: self.clock.clone(),
+            store: self.store.clone(),
+            share: self.share.clone(),
+            root: self.root.clone(),
+        }
+    }
+
     /// A sealed zone.
     pub(crate) async fn sealed() -> Self {
         Self::empty().await.initialised().await

@@ -43,7 +43,7 @@ pub mod token;
 pub use authorize::{Ask, Helped, Refusal, RefusalKind};
 pub use error::AccessError;
 pub use mount::{Mount, MountConfig, MountKind, TokenChoice, UserLockout};
-pub use mounts::NewMount;
+pub use mounts::{NewMount, Remounted};
 pub use permit::Permit;
 pub use policies::{PolicyRecord, login_policies};
 pub use renewal::{RenewalTerms, Renewals};

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound::{Included, Unbounded};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use zone_barrier::{Barrier, Batch};
 use zone_ports::{Key, KeyRange, Random, random};
-use zone_types::{MountId, MountPath, NamespaceId, RequestId};
+use zone_types::{MountId, MountPath, NamespaceId, RequestId, Timestamp};
 
 use crate::mount::{Mount, MountConfig, MountKind};
 use crate::permit::Permit;
@@ -19,6 +20,9 @@ use crate::{Access, AccessError, OpenState};
 
 const PREFIX: &str = "core/mount/";
 pub(crate) const TRASH: &str = "core/mount-trash/";
+const MOVED: &str = "core/remount/";
+/// How long a remount is told of.
+const TOLD_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// What auth methods hang below.
 const AUTH: &str = "auth/";
 /// Mount paths that nobody may take.
@@ -54,6 +58,19 @@ const LARGEST: usize = 16 * 1024;
 struct Record {
     v: V1,
     mount: Mount,
+}
+
+/// A mount that was moved.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remounted {
+    v: V1,
+    /// When.
+    pub at: Timestamp,
+    /// From where, with `/` at the end.
+    pub from: String,
+    /// To where, with `/` at the end.
+    pub to: String,
 }
 
 /// What a caller says of a mount that is to be.
@@ -193,17 +210,7 @@ impl Access {
         };
         let state = self.state()?;
         let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
-        if let Some(other) = state
-            .mounts
-            .all()
-            .iter()
-            .find(|mount| mount.path.overlaps(&path))
-        {
-            return Err(AccessError::invalid(format!(
-                "path is already in use at {}",
-                other.path
-            )));
-        }
+        free_of_others(&state.mounts, &path, None)?;
         check_ttls(&new.config)?;
         let mount = Arc::new(make(&*self.random, kind, path, new));
         self.put_mount(&state, mount.clone(), one_at_a_time).await?;
@@ -272,6 +279,88 @@ impl Access {
         self.put_mount(&state, Arc::new(mount), one_at_a_time).await
     }
 
+    /// Moves the mount at `from` to `to`: its record alone, with all that it holds, in one batch.
+    /// Whoever asks for the old path finds nothing from then on. The id under which
+    /// [`Access::remounted`] tells of it.
+    pub async fn remount(
+        &self,
+        permit: &Permit,
+        from: &str,
+        to: &str,
+    ) -> Result<String, AccessError> {
+        let side = |path: &str| match path.starts_with(AUTH) {
+            true => auth_path(path),
+            false => engine_path(path),
+        };
+        let (from, to) = (side(from)?, side(to)?);
+        if from.as_str().starts_with(AUTH) != to.as_str().starts_with(AUTH) {
+            return Err(AccessError::invalid(
+                "an engine stays outside auth/, an auth method below it",
+            ));
+        }
+        let state = self.state()?;
+        let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
+        let found = state.mounts.paths.load().get(&from).cloned();
+        let found = found.ok_or(AccessError::Missing("no mount at that path"))?;
+        free_of_others(&state.mounts, &to, Some(&found.id))?;
+        let mut mount = Mount::clone(&found);
+        mount.path = to.clone();
+        let id = RequestId::from_random(random::bytes(&*self.random)).to_string();
+        let moved = Remounted {
+            v: V1,
+            at: permit.now(),
+            from: from.as_str().to_owned(),
+            to: to.as_str().to_owned(),
+        };
+        let mut batch = Batch::new().put(key(&mount.id)?, encode(&mount)?).put(
+            Key::new(format!("{MOVED}{id}"))?,
+            serde_json::to_vec(&moved)?,
+        );
+        for old in self.forgotten_moves(permit.now()).await? {
+            batch = batch.delete(old);
+        }
+        let mount = Arc::new(mount);
+        let then = move |state: &OpenState, applied: bool| {
+            if applied {
+                state.mounts.replace(|paths| {
+                    paths.remove(&from);
+                    paths.insert(to, mount);
+                });
+            }
+            drop(one_at_a_time);
+        };
+        self.change(&state, batch, then).await?;
+        Ok(id)
+    }
+
+    /// What became of a remount; `None` for an id that is not known, or not any more.
+    pub async fn remounted(
+        &self,
+        _permit: &Permit,
+        id: &str,
+    ) -> Result<Option<Remounted>, AccessError> {
+        let Ok(key) = Key::new(format!("{MOVED}{id}")) else {
+            return Ok(None);
+        };
+        match self.barrier.get(&key).await? {
+            Some(plain) => Ok(Some(decode(&plain)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Some of the remounts that nobody asks for any more.
+    async fn forgotten_moves(&self, now: Timestamp) -> Result<Vec<Key>, AccessError> {
+        let all = self.barrier.scan(&KeyRange::prefix(MOVED), 1000).await?;
+        let mut old = Vec::new();
+        for (key, plain) in &all {
+            let moved: Remounted = decode(plain)?;
+            if moved.at.plus(TOLD_FOR) < now && old.len() < 40 {
+                old.push(key.clone());
+            }
+        }
+        Ok(old)
+    }
+
     /// Writes a mount, then shows it, then lets the next change begin.
     async fn put_mount(
         &self,
@@ -337,6 +426,23 @@ fn free_path(text: &str) -> Result<MountPath, AccessError> {
         ));
     }
     Ok(path)
+}
+
+/// Whether no mount but `own` stands in the way of `path`.
+fn free_of_others(
+    mounts: &MountTable,
+    path: &MountPath,
+    own: Option<&MountId>,
+) -> Result<(), AccessError> {
+    let all = mounts.all();
+    let mut others = all.iter().filter(|mount| Some(&mount.id) != own);
+    match others.find(|mount| mount.path.overlaps(path)) {
+        Some(other) => Err(AccessError::invalid(format!(
+            "path is already in use at {}",
+            other.path
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_ttls(config: &MountConfig) -> Result<(), AccessError> {

@@ -19,6 +19,7 @@ use crate::barrier::{Barrier, BarrierError};
 use crate::batch::Precondition;
 use crate::init::{InitAsk, InitError, Shared, count_key, keyring_key, seal_key};
 use crate::keyring::{self, Count, HARD_BOUND, Keyring, LEAST_BOUND, MAX_TERMS, Stored, Term};
+use crate::quorum::Approval;
 use crate::record::{self, Format, Place, Sealing};
 use crate::seal_record::SealRecord;
 
@@ -55,6 +56,13 @@ impl std::fmt::Debug for Rekey {
     }
 }
 
+impl Rekey {
+    /// The seal record that is to be.
+    pub(crate) fn next(&self) -> &SealRecord {
+        &self.next
+    }
+}
+
 impl Barrier {
     /// The active term.
     pub fn key_status(&self) -> Result<KeyStatus, BarrierError> {
@@ -88,7 +96,11 @@ impl Barrier {
     }
 
     /// Draws new shares and keys for the zone and stores nothing yet.
-    pub async fn rekey_prepare(&self, ask: InitAsk) -> Result<Rekey, InitError> {
+    pub async fn rekey_prepare(
+        &self,
+        ask: InitAsk,
+        _approved: Approval,
+    ) -> Result<Rekey, InitError> {
         self.check_open()?;
         let (record, _) = self.seal_record().await?.ok_or(BarrierError::Corrupt)?;
         let zone = record.zone_bytes().ok_or(BarrierError::Corrupt)?;

@@ -94,9 +94,9 @@ pub(crate) struct Attempt {
 }
 
 /// One share: its 32 bytes in locked memory, its x beside them.
-struct Held {
+pub(crate) struct Held {
     /// Its place in the set.
-    position: u8,
+    pub(crate) position: u8,
     x: Option<u8>,
     bytes: Box<dyn LockedBytes>,
     client: String,
@@ -235,7 +235,7 @@ impl Barrier {
         }
     }
 
-    async fn initialised_record(&self) -> Result<SealRecord, UnsealError> {
+    pub(crate) async fn initialised_record(&self) -> Result<SealRecord, UnsealError> {
         let record = self.seal_record().await?.map(|(record, _)| record);
         record
             .filter(|record| record.initialised)
@@ -258,17 +258,7 @@ impl Barrier {
             attempt.nonce = RequestId::from_random(random::bytes(&*self.inner.random)).to_string();
         }
         if attempt.held.iter().all(|held| held.position != position) {
-            let (bytes, x) = share
-                .split_first_chunk::<32>()
-                .ok_or(BarrierError::Corrupt)?;
-            let bytes = self.inner.memory.lock(&mut Zeroizing::new(*bytes))?;
-            let (x, client) = (x.first().copied(), client.to_owned());
-            attempt.held.push(Held {
-                position,
-                x,
-                bytes,
-                client,
-            });
+            attempt.held.push(self.locked(position, share, client)?);
         }
         if attempt.held.len() < usize::from(set.threshold) {
             return Ok(None);
@@ -278,6 +268,25 @@ impl Barrier {
         Ok(Some(shares))
     }
 
+    /// One share in locked memory.
+    pub(crate) fn locked(
+        &self,
+        position: u8,
+        share: &[u8],
+        client: &str,
+    ) -> Result<Held, BarrierError> {
+        let (bytes, x) = share
+            .split_first_chunk::<32>()
+            .ok_or(BarrierError::Corrupt)?;
+        let bytes = self.inner.memory.lock(&mut Zeroizing::new(*bytes))?;
+        Ok(Held {
+            position,
+            x: x.first().copied(),
+            bytes,
+            client: client.to_owned(),
+        })
+    }
+
     /// Unwraps the root key with the shares, and the keyring with the root key.
     async fn open_keyring(
         &self,
@@ -285,11 +294,7 @@ impl Barrier {
         shares: Vec<Held>,
     ) -> Result<Keyring, BarrierError> {
         let zone = record.zone_bytes().ok_or(BarrierError::Corrupt)?;
-        let unseal_key = combine(shares, record.current.threshold)?;
-        let wrapped = record.root_bytes().ok_or(BarrierError::Corrupt)?;
-        let place = record.current.root_place(seal_key().as_bytes());
-        let mut root = open_key(&wrapped, &unseal_key, &zone, &place)?;
-        drop(unseal_key);
+        let mut root = unwrapped(record, &zone, shares)?;
         let root = self.inner.memory.lock(&mut root)?;
         self.load_keyring(zone, root).await
     }
@@ -356,7 +361,20 @@ fn read_count(keyring: &Keyring, key: &Key, found: &[u8]) -> Result<u64, Barrier
     Ok(count.reserved)
 }
 
-fn recognise(record: &SealRecord, share: &[u8]) -> Result<u8, UnsealError> {
+/// The root key that `shares` open. They are wiped when this returns.
+pub(crate) fn unwrapped(
+    record: &SealRecord,
+    zone: &ZoneBytes,
+    shares: Vec<Held>,
+) -> Result<Zeroizing<[u8; 32]>, BarrierError> {
+    let unseal_key = combine(shares, record.current.threshold)?;
+    let wrapped = record.root_bytes().ok_or(BarrierError::Corrupt)?;
+    let place = record.current.root_place(seal_key().as_bytes());
+    open_key(&wrapped, &unseal_key, zone, &place)
+}
+
+/// Which share of the current set `share` is.
+pub(crate) fn recognise(record: &SealRecord, share: &[u8]) -> Result<u8, UnsealError> {
     let expected = record.current.share_len();
     match record.recognise(share) {
         Known::Current(position) => Ok(position),

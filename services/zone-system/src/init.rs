@@ -7,7 +7,7 @@ use zone_types::Secret;
 
 use crate::{System, SystemError};
 
-/// How a zone is to be made.
+/// How key shares are to be made.
 #[derive(Clone, Debug)]
 pub struct InitOptions {
     /// Unseal key shares: 1 to 255.
@@ -18,14 +18,13 @@ pub struct InitOptions {
     pub age_recipients: Vec<String>,
 }
 
-/// What only the caller of init ever sees.
-pub struct Initialised {
+/// Key shares as they are handed out, once.
+pub struct HandedShares {
     shares: Vec<Secret<Vec<u8>>>,
     encrypted: Option<Vec<String>>,
-    root: Secret<String>,
 }
 
-impl Initialised {
+impl HandedShares {
     /// The shares in hex; if they were encrypted, the hex of the age files.
     pub fn keys_hex(&self) -> Vec<String> {
         match &self.encrypted {
@@ -54,16 +53,26 @@ impl Initialised {
     pub fn encrypted(&self) -> Option<Vec<String>> {
         self.encrypted.clone()
     }
+}
 
-    /// The zone's first token.
-    pub fn root_token(&self) -> &str {
-        self.root.expose()
+impl std::fmt::Debug for HandedShares {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} shares", self.shares.len())
     }
 }
 
-impl std::fmt::Debug for Initialised {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Initialised with {} shares", self.shares.len())
+/// What only the caller of init ever sees.
+#[derive(Debug)]
+pub struct Initialised {
+    /// The key shares.
+    pub shares: HandedShares,
+    root: Secret<String>,
+}
+
+impl Initialised {
+    /// The zone's first token.
+    pub fn root_token(&self) -> &str {
+        self.root.expose()
     }
 }
 
@@ -72,29 +81,30 @@ impl System {
     /// be initialised again.
     pub async fn init(&self, options: InitOptions) -> Result<Initialised, SystemError> {
         let _one = self.turning.lock().await;
-        let wanted = options.age_recipients.len();
-        if wanted > 0 && wanted != usize::from(options.shares) {
-            return Err(SystemError::Invalid(
-                "field 'age_recipients': give exactly one recipient for each share".into(),
-            ));
-        }
+        check_recipients(&options)?;
         let ask = InitAsk {
             shares: options.shares,
             threshold: options.threshold,
         };
         let prepared = self.barrier.init_prepare(ask, self.clock.now()).await;
         let prepared = prepared.map_err(init_error)?;
-        let encrypted = self.encrypt(&options.age_recipients, &prepared.shares)?;
+        let shares = self.hand_out(&options, prepared.shares)?;
         let root = self.fill().await;
         self.access.forget();
         let root = root?;
         self.barrier.init_finish().await.map_err(init_error)?;
         self.barrier.seal();
-        Ok(Initialised {
-            shares: prepared.shares,
-            encrypted,
-            root,
-        })
+        Ok(Initialised { shares, root })
+    }
+
+    /// The shares as their keepers get them.
+    pub(crate) fn hand_out(
+        &self,
+        options: &InitOptions,
+        shares: Vec<Secret<Vec<u8>>>,
+    ) -> Result<HandedShares, SystemError> {
+        let encrypted = self.encrypt(&options.age_recipients, &shares)?;
+        Ok(HandedShares { shares, encrypted })
     }
 
     /// Writes the services' first records; the zone's first token.
@@ -123,7 +133,18 @@ impl System {
     }
 }
 
-fn init_error(error: InitError) -> SystemError {
+/// One recipient for each share, or none.
+pub(crate) fn check_recipients(options: &InitOptions) -> Result<(), SystemError> {
+    let given = options.age_recipients.len();
+    if given > 0 && given != usize::from(options.shares) {
+        return Err(SystemError::Invalid(
+            "field 'age_recipients': give exactly one recipient for each share".into(),
+        ));
+    }
+    Ok(())
+}
+
+pub(crate) fn init_error(error: InitError) -> SystemError {
     match error {
         InitError::Initialised => SystemError::AlreadyInitialised,
         InitError::Barrier(error) => error.into(),

@@ -13,13 +13,19 @@ mod audit;
 mod audit_target;
 mod init;
 mod raw;
+mod rekey;
+mod root_token;
+mod rotation;
 mod seal;
 mod settings;
 mod versions;
 
 pub use audit::{AuditDevice, AuditPlaces, NewDevice, OpenAudit, OpenStream};
 pub use audit_target::{AuditTarget, StreamTarget, Transport};
-pub use init::{InitOptions, Initialised};
+pub use init::{HandedShares, InitOptions, Initialised};
+pub use rekey::{RekeyOptions, RekeyStatus, RekeyStep};
+pub use root_token::{OTP_LENGTH, RootStatus, RootStep};
+pub use rotation::RotationConfig;
 pub use seal::SealStatus;
 pub use settings::{AuditedHeader, Cors, Settings};
 pub use versions::Installed;
@@ -66,6 +72,17 @@ pub struct System {
     changing_settings: Mutex<()>,
     /// The program's.
     version: &'static str,
+    /// What key holders do together.
+    ceremonies: Mutex<Ceremonies>,
+    /// When a new term of the key begins by itself.
+    rotation: parking_lot::Mutex<RotationConfig>,
+}
+
+/// Attempts that are under way. Gone when the zone is sealed (B2).
+#[derive(Default)]
+struct Ceremonies {
+    rekey: Option<rekey::RekeyAttempt>,
+    root: Option<root_token::RootAttempt>,
 }
 
 /// What [`System`] is made of.
@@ -119,6 +136,8 @@ impl System {
             settings: ArcSwap::default(),
             changing_settings: Mutex::new(()),
             version,
+            ceremonies: Mutex::default(),
+            rotation: parking_lot::Mutex::default(),
         }
     }
 

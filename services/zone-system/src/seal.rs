@@ -9,7 +9,7 @@ use zone_access::Permit;
 use zone_barrier::{BarrierError, KeyStatus, UnsealError};
 use zone_types::{Secret, Timestamp};
 
-use crate::{System, SystemError};
+use crate::{Ceremonies, System, SystemError};
 
 /// How often expired tokens and leftovers are looked for when nothing was found.
 const ROUND: Duration = Duration::from_secs(1);
@@ -148,6 +148,7 @@ impl System {
             return Ok(false);
         }
         self.barrier.observe(self.clock.now());
+        let rotated = self.rotate_if_due().await;
         let devices = match devices {
             true => self.tend_devices().await,
             false => Ok(()),
@@ -155,6 +156,7 @@ impl System {
         // An error in one part does not keep the other from being done.
         let swept = self.access.sweep().await;
         devices?;
+        rotated?;
         Ok(swept?)
     }
 
@@ -170,6 +172,7 @@ impl System {
     async fn open_services(&self) -> Result<(), SystemError> {
         self.access.load().await?;
         self.load_settings().await?;
+        self.load_rotation().await?;
         self.start_devices().await?;
         if let Err(error) = self.note_version().await {
             // No reason to keep the zone closed; the next unseal notes it.
@@ -191,6 +194,7 @@ impl System {
         }
         // The keys first: what is dropped afterwards cannot be read again meanwhile.
         self.barrier.seal();
+        *self.ceremonies.lock().await = Ceremonies::default();
         self.access.forget();
         self.forget_settings();
         for listener in &self.listeners {
@@ -200,7 +204,7 @@ impl System {
 }
 
 /// A share as people type it: hex, or base64 in either alphabet.
-fn decode_share(text: &str) -> Result<Secret<Vec<u8>>, SystemError> {
+pub(crate) fn decode_share(text: &str) -> Result<Secret<Vec<u8>>, SystemError> {
     let text = text.trim();
     if text.len() > 256 {
         return Err(SystemError::Invalid(
@@ -229,7 +233,7 @@ fn as_uuid(hex: &str) -> String {
     }
 }
 
-fn unseal_error(error: UnsealError) -> SystemError {
+pub(crate) fn unseal_error(error: UnsealError) -> SystemError {
     match error {
         UnsealError::NotInitialised => SystemError::NotInitialised,
         UnsealError::Barrier(error) => error.into(),

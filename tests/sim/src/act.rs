@@ -10,7 +10,7 @@ use zone_access::{
     AccessError, CreateToken, Created, LoginGrant, Permit, Refusal, RefusalKind, TokenId, Wrapped,
     WrappedAnswer,
 };
-use zone_barrier::{BarrierError, Batch};
+use zone_barrier::{BarrierError, Batch, Quorum, UnsealError};
 use zone_types::{Secret, Timestamp};
 
 use crate::check::{custom_id, secret_key};
@@ -106,7 +106,7 @@ pub(crate) async fn act(head: &Head, model: &Model, step: &Step, aside: &Aside) 
             while head.access.sweep().await? {}
             Ok(Answer::Done)
         }
-        Step::Rekey => rekey(head, aside).await,
+        Step::Rekey => rekey(head, model, aside).await,
         Step::Rotate => {
             head.barrier.rotate(head.access.now()?).await?;
             Ok(Answer::Done)
@@ -318,8 +318,21 @@ async fn race(head: &Head, model: &Model, step: &Step, aside: &Aside) -> Result<
     Ok(Answer::Won(aside.heard.get(), made))
 }
 
-async fn rekey(head: &Head, aside: &Aside) -> Result<Answer> {
-    let rekey = head.barrier.rekey_prepare(SHARING).await?;
+async fn rekey(head: &Head, model: &Model, aside: &Aside) -> Result<Answer> {
+    let mut quorum = Quorum::default();
+    let mut approval = None;
+    for share in &model.shares[..usize::from(SHARING.threshold)] {
+        approval = head
+            .barrier
+            .approve(&mut quorum, share)
+            .await
+            .map_err(|error| match error {
+                UnsealError::Barrier(error) => anyhow::Error::from(error),
+                other => other.into(),
+            })?;
+    }
+    let approval = approval.context("a threshold of shares approves")?;
+    let rekey = head.barrier.rekey_prepare(SHARING, approval).await?;
     let shares = rekey.shares.iter().map(Secret::expose).cloned().collect();
     *aside.offered.borrow_mut() = Some(shares);
     head.barrier.rekey_apply(rekey).await?;

@@ -53,9 +53,17 @@ struct ListenerTable {
     x_forwarded_for_reject_not_present: bool,
     #[serde(default)]
     x_forwarded_for_reject_not_authorized: bool,
+    #[serde(default = "yes")]
+    disable_unauthed_rekey_endpoints: bool,
+    #[serde(default = "yes")]
+    disable_unauthed_generate_root_endpoints: bool,
     socket_mode: Option<String>,
     socket_user: Option<String>,
     socket_group: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl ListenerTable {
@@ -70,6 +78,8 @@ impl ListenerTable {
             trusted_proxies: Vec::new(),
             x_forwarded_for_reject_not_present: false,
             x_forwarded_for_reject_not_authorized: false,
+            disable_unauthed_rekey_endpoints: true,
+            disable_unauthed_generate_root_endpoints: true,
             socket_mode: None,
             socket_user: None,
             socket_group: None,
@@ -158,6 +168,13 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
 }
 
+/// What a listener serves without a token, as Vault did before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Doors {
+    pub(crate) rekey: bool,
+    pub(crate) generate_root: bool,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Listener {
     pub(crate) place: Place,
@@ -172,6 +189,7 @@ pub(crate) struct Listener {
     pub(crate) forwarded_only: bool,
     /// See [`zone_http::ListenerRules`].
     pub(crate) forged_is_refused: bool,
+    pub(crate) doors: Doors,
     pub(crate) loopback_hosts_only: bool,
 }
 
@@ -359,6 +377,10 @@ fn listener(table: ListenerTable) -> Result<Listener, String> {
         trusted_proxies: table.trusted_proxies,
         forwarded_only: table.x_forwarded_for_reject_not_present,
         forged_is_refused: table.x_forwarded_for_reject_not_authorized,
+        doors: Doors {
+            rekey: !table.disable_unauthed_rekey_endpoints,
+            generate_root: !table.disable_unauthed_generate_root_endpoints,
+        },
         loopback_hosts_only: false,
     })
 }
@@ -408,6 +430,7 @@ impl Settings {
             trusted_proxies: Vec::new(),
             forwarded_only: false,
             forged_is_refused: false,
+            doors: Doors::default(),
             loopback_hosts_only: true,
         };
         Self {

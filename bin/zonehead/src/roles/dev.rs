@@ -236,6 +236,7 @@ async fn open(head: &Head, place: &Place) -> anyhow::Result<()> {
             .await
             .context("initialising the zone")?;
         let share = made
+            .shares
             .keys_base64()
             .into_iter()
             .next()

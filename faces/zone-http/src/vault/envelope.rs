@@ -65,7 +65,7 @@ struct Envelope<'a> {
 }
 
 /// Paths whose `data` also stands at the root of the document, for old clients.
-const INJECTED: [&str; 12] = [
+const INJECTED: [&str; 14] = [
     "sys/auth",
     "sys/mounts",
     "sys/audit",
@@ -78,6 +78,8 @@ const INJECTED: [&str; 12] = [
     "sys/audit-hash",
     "sys/config",
     "sys/remount",
+    "sys/rekey",
+    "sys/generate-root",
 ];
 
 pub(super) fn encode(id: &RequestId, path: &RequestPath, result: Result<Reply, Fault>) -> Encoded {
@@ -183,6 +185,7 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
     }
     body.push(b'\n');
     let new_token = auth.filter(|auth| auth.is_new).map(|auth| auth.id.clone());
+    let new_token = new_token.or(answer.hands_out);
     let outbound = Outbound::json(status, body);
     Encoded {
         data: Kept(answer.data),

@@ -70,6 +70,8 @@ pub struct Answer {
     pub wrap_info: Option<WrapInfo>,
     /// What an operator should look at: few fixed words, for the audit trail and the log.
     pub alert: Option<&'static str>,
+    /// A token that `data` hands out: taken back if nobody will see the answer.
+    pub hands_out: Option<zone_access::TokenId>,
 }
 
 /// The `wrap_info` block.

@@ -24,6 +24,7 @@ mod routes;
 mod sys;
 mod sys_audit;
 mod sys_auth;
+mod sys_ceremony;
 mod sys_config;
 mod sys_host;
 mod sys_mounts;
@@ -49,7 +50,7 @@ use exchange::{Answer, Call, Fault, Reply};
 use fields::{Fields, Given};
 
 pub use openapi::reference as openapi_reference;
-pub use sys_open::OPEN_SYS;
+pub use sys_open::{Doors, OPEN_SYS};
 
 /// Answers one request below `/v1/`.
 pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
@@ -286,11 +287,23 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
         return answer.outbound;
     }
     match trail.response(zone, &answer).await {
+        Ok(()) if inbound.path.as_str() == REKEYED => finished(zone, inbound, answer).await,
         Ok(()) => answer.outbound,
         Err(fault) => {
             take_back(zone, &call, &answer).await;
             envelope::refuse(&inbound.id, fault)
         }
+    }
+}
+
+/// Where new key shares are handed out.
+const REKEYED: &str = "sys/rekey/update";
+
+/// New shares count from now on: the answer with them stands in the trail.
+async fn finished(zone: &Zone, inbound: &Inbound, answer: Encoded) -> Outbound {
+    match zone.system.rekey_finish().await {
+        Ok(()) => answer.outbound,
+        Err(error) => envelope::refuse(&inbound.id, error.into()),
     }
 }
 
@@ -313,6 +326,9 @@ async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
 /// taken back, wrapped or not. If that fails too, they end by themselves and the log says so.
 async fn take_back(zone: &Zone, call: &Call, answer: &Encoded) {
     let access = zone.system.access();
+    if call.permit.path().as_str() == REKEYED {
+        zone.system.rekey_take_back().await;
+    }
     let mut failure = None;
     let mut ended: Vec<_> = answer.new_token.iter().cloned().collect();
     ended.extend(answer.wrap_info.iter().map(|info| info.id.clone()));

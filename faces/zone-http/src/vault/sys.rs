@@ -10,8 +10,8 @@ use zone_types::{RequestPath, Secret};
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
 use super::{
-    events, sys_audit, sys_auth, sys_config, sys_host, sys_mounts, sys_open, sys_policy, sys_tools,
-    wrapping,
+    events, sys_audit, sys_auth, sys_ceremony, sys_config, sys_host, sys_mounts, sys_open,
+    sys_policy, sys_tools, wrapping,
 };
 use crate::Zone;
 
@@ -41,6 +41,11 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "loggers" => sys_host::loggers(zone, call, tail),
         "version-history" => sys_host::version_history(zone, call).await,
         "raw" => sys_host::raw(zone, call, tail).await,
+        "rotate" if tail == "config" => rotation(zone, call).await,
+        "rekey" | "generate-root" => sys_ceremony::handle(zone, call).await,
+        "remount" => sys_mounts::remount(zone, call, tail).await,
+        "step-down" if tail.is_empty() => step_down(call),
+        "ha-status" if tail.is_empty() => ha_status(zone, call),
         "wrapping" => wrapping::handle(zone, call, tail).await,
         "metrics" if tail.is_empty() => metrics(zone, call),
         _ => Err(Fault::unsupported_path()),
@@ -134,6 +139,57 @@ async fn rotate(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     }
     zone.system.rotate(&call.permit).await?;
     Ok(Reply::NoContent)
+}
+
+/// `sys/rotate/config`. As in Vault only what is given changes.
+async fn rotation(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    let mut config = zone.system.rotation(&call.permit);
+    if call.permit.operation() == Operation::Read {
+        return Reply::data(&json!({
+            "enabled": config.enabled,
+            "max_operations": config.max_operations,
+            "interval": config.interval,
+        }));
+    }
+    if !writes(call) {
+        return Err(Fault::unsupported_operation());
+    }
+    let fields = Fields(&call.data);
+    if let Some(enabled) = fields.flag("enabled")? {
+        config.enabled = enabled;
+    }
+    if let Some(most) = fields.number("max_operations")? {
+        let most = u64::try_from(most);
+        config.max_operations =
+            most.map_err(|_| Fault::bad_request("field 'max_operations': must not be negative"))?;
+    }
+    if let Some(interval) = fields.seconds("interval")? {
+        config.interval = interval;
+    }
+    zone.system.set_rotation(&call.permit, config).await?;
+    Ok(Reply::NoContent)
+}
+
+/// There is one head, and nobody to take over: nothing to do, as in Vault without HA.
+fn step_down(call: &Call) -> Result<Reply, Fault> {
+    match writes(call) {
+        true => Ok(Reply::NoContent),
+        false => Err(Fault::unsupported_operation()),
+    }
+}
+
+fn ha_status(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
+    if call.permit.operation() != Operation::Read {
+        return Err(Fault::unsupported_operation());
+    }
+    Reply::data(&json!({ "nodes": [{
+        "hostname": zone.about.zone,
+        "api_address": zone.about.api_addr,
+        "cluster_address": "",
+        "active_node": true,
+        "last_echo": null,
+        "version": zone.about.api_version,
+    }] }))
 }
 
 fn metrics(zone: &Zone, call: &Call) -> Result<Reply, Fault> {

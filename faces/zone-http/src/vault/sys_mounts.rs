@@ -212,6 +212,37 @@ pub(super) async fn internal(zone: &Zone, call: &Call, tail: &str) -> Result<Rep
     Reply::data(&json!({ "secret": secret, "auth": auth }))
 }
 
+/// `sys/remount` and `sys/remount/status/ID`.
+pub(super) async fn remount(zone: &Zone, call: &Call, tail: &str) -> Result<Reply, Fault> {
+    let access = zone.system.access();
+    if tail.is_empty() && writes(call) {
+        let fields = Fields(&call.data);
+        let (from, to) = (fields.required("from")?, fields.required("to")?);
+        let id = access.remount(&call.permit, &from, &to).await?;
+        return Reply::data(&json!({ "migration_id": id }));
+    }
+    let id = tail.strip_prefix("status/").filter(|id| !id.is_empty());
+    let Some(id) = id else {
+        return Err(match tail {
+            "" => Fault::unsupported_operation(),
+            _ => Fault::unsupported_path(),
+        });
+    };
+    if call.permit.operation() != Operation::Read {
+        return Err(Fault::unsupported_operation());
+    }
+    let moved = access.remounted(&call.permit, id).await?;
+    let moved = moved.ok_or_else(Fault::not_found)?;
+    Reply::data(&json!({
+        "migration_id": id,
+        "migration_info": {
+            "source_mount": moved.from,
+            "target_mount": moved.to,
+            "status": "success",
+        },
+    }))
+}
+
 /// The mount at exactly `path`.
 pub(super) fn at(zone: &Zone, path: &str) -> Result<Arc<Mount>, Fault> {
     let whole = format!("{path}/");

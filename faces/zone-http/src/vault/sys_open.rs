@@ -6,7 +6,7 @@ use zone_system::{InitOptions, SystemError};
 
 use super::exchange::{Fault, chain};
 use super::fields::{Fields, parse_json, wipe};
-use super::{envelope, is_write, query};
+use super::{envelope, is_write, query, sys_ceremony};
 use crate::Zone;
 use crate::app::{Inbound, Outbound};
 
@@ -26,6 +26,7 @@ const ROOM: usize = 64 * 1024;
 pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
     let path = OPEN_SYS
         .into_iter()
+        .chain(inbound.doors.open())
         .find(|path| *path == inbound.path.as_str())?;
     let read = inbound.method == Method::GET || inbound.method == Method::HEAD;
     let result = match path {
@@ -39,11 +40,14 @@ pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
         "sys/init" if read => init_status(zone).await,
         "sys/init" if is_write(&inbound.method) => init(zone, inbound).await,
         "sys/unseal" if is_write(&inbound.method) => unseal(zone, inbound).await,
+        path if !OPEN_SYS.contains(&path) => sys_ceremony::open(zone, inbound).await,
         _ => Err(Fault::unsupported_operation()),
     };
     Some(match result {
+        Ok((204, _)) => Outbound::json(204, Vec::new()),
         Ok((status, mut body)) => {
-            let room = if path == "sys/init" { ROOM } else { 1024 };
+            let hands_out = matches!(path, "sys/init" | "sys/rekey/update");
+            let room = if hands_out { ROOM } else { 1024 };
             let mut text = Vec::with_capacity(room);
             let written = serde_json::to_writer(&mut text, &body);
             // Shares and the first token are among it.
@@ -55,6 +59,25 @@ pub(super) async fn serve(zone: &Zone, inbound: &Inbound) -> Option<Outbound> {
         }
         Err(fault) => envelope::refuse(&inbound.id, fault),
     })
+}
+
+/// What a listener serves without a token on top of [`OPEN_SYS`]; nothing unless its
+/// configuration says so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doors {
+    /// `sys/rekey/…`, as Vault served it before.
+    pub rekey: bool,
+    /// `sys/generate-root/…`, as Vault served it before.
+    pub generate_root: bool,
+}
+
+impl Doors {
+    fn open(self) -> impl Iterator<Item = &'static str> {
+        let rekey = self.rekey.then_some(sys_ceremony::REKEY);
+        let root = self.generate_root.then_some(sys_ceremony::GENERATE_ROOT);
+        let rekey = rekey.into_iter().flatten();
+        rekey.chain(root.into_iter().flatten())
+    }
 }
 
 type Plain = Result<(u16, Value), Fault>;
@@ -162,6 +185,21 @@ async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
     let data = parse_json(&inbound.body)?;
     let fields = Fields(&data);
     refuse_unsupported(&fields)?;
+    let made = zone.system.init(share_options(&fields)?).await;
+    let made = made.map_err(fault)?;
+    // Moved in, not copied: what is wiped after the answer is all there is.
+    let mut body = Map::new();
+    body.insert("keys".into(), made.shares.keys_hex().into());
+    body.insert("keys_base64".into(), made.shares.keys_base64().into());
+    body.insert("root_token".into(), made.root_token().into());
+    if let Some(encrypted) = made.shares.encrypted() {
+        body.insert("keys_age".into(), encrypted.into());
+    }
+    Ok((200, Value::Object(body)))
+}
+
+/// How many shares, and for whom.
+pub(super) fn share_options(fields: &Fields<'_>) -> Result<InitOptions, Fault> {
     let number = |name, usual: u8| -> Result<u8, Fault> {
         let Some(value) = fields.number(name)? else {
             return Ok(usual);
@@ -169,25 +207,15 @@ async fn init(zone: &Zone, inbound: &Inbound) -> Plain {
         let text = format!("field '{name}': expected a number from 1 to 255");
         u8::try_from(value).map_err(|_| Fault::bad_request(text))
     };
-    let options = InitOptions {
+    Ok(InitOptions {
         shares: number("secret_shares", 5)?,
         threshold: number("secret_threshold", 3)?,
         age_recipients: fields.list("age_recipients")?.unwrap_or_default(),
-    };
-    let made = zone.system.init(options).await.map_err(fault)?;
-    // Moved in, not copied: what is wiped after the answer is all there is.
-    let mut body = Map::new();
-    body.insert("keys".into(), made.keys_hex().into());
-    body.insert("keys_base64".into(), made.keys_base64().into());
-    body.insert("root_token".into(), made.root_token().into());
-    if let Some(encrypted) = made.encrypted() {
-        body.insert("keys_age".into(), encrypted.into());
-    }
-    Ok((200, Value::Object(body)))
+    })
 }
 
-/// What Vault's init knows and this one does not.
-fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
+/// What Vault's init and rekey know and these do not.
+pub(super) fn refuse_unsupported(fields: &Fields<'_>) -> Result<(), Fault> {
     for name in ["pgp_keys", "root_token_pgp_key", "recovery_pgp_keys"] {
         let empty = match fields.0.get(name) {
             None | Some(Value::Null) => true,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zone_barrier::{BarrierError, Batch};
+use zone_barrier::{Approval, BarrierError, Batch};
 use zone_types::{NamespaceId, Secret};
 
 use super::batch::refuse_unfit;
@@ -145,6 +145,11 @@ impl Access {
             Some(_) => Ok(made),
             None => Err(AccessError::Denied("the parent token has ended")),
         }
+    }
+
+    /// A root token for those who gave a threshold of key shares.
+    pub async fn regenerate_root_token(&self, _approved: Approval) -> Result<Created, AccessError> {
+        self.create_root_token().await
     }
 
     /// The first token of a zone. Called by init alone, between its two steps.

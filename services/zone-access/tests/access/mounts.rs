@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::{keys_with, root_at, said};
-use zone_access::{Mount, MountKind, NewMount, Operation, RefusalKind};
+use zone_access::{AccessError, Mount, MountKind, NewMount, Operation, RefusalKind};
 use zone_barrier::Batch;
 use zone_testkit::{Fault, Lab};
 
@@ -335,4 +335,118 @@ async fn s1_a_crash_at_any_write_of_a_removal_leaves_no_key_behind() {
         deaths += 1;
     }
     assert!(deaths > 3, "{deaths}");
+}
+
+async fn remount(lab: &Lab, from: &str, to: &str) -> Result<String, AccessError> {
+    let permit = root_at(lab, "sys/remount").await;
+    lab.access.remount(&permit, from, to).await
+}
+
+fn path_of(lab: &Lab, id: &zone_types::MountId) -> Vec<String> {
+    let all = lab.access.mounts().unwrap();
+    let own = all.iter().filter(|mount| &mount.id == id);
+    own.map(|mount| mount.path.as_str().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_remount_moves_one_record_and_all_that_the_mount_holds() {
+    let lab = Lab::new().await;
+    let mount = lab.mount(MountKind::Kv, "a/b").await;
+    let before = lab.store.applies();
+    let id = remount(&lab, "a/b/", "c").await.unwrap();
+    assert_eq!(lab.store.applies(), before + 1, "one group");
+    assert_eq!(path_of(&lab, &mount.id), ["c/"]);
+    assert!(lab.access.mount_of("a/b/x").unwrap().is_none());
+    let permit = root_at(&lab, "sys/remount/status/x").await;
+    let told = lab.access.remounted(&permit, &id).await.unwrap().unwrap();
+    assert_eq!((told.from.as_str(), told.to.as_str()), ("a/b/", "c/"));
+    let other = lab.access.remounted(&permit, "no-such-id").await.unwrap();
+    assert!(other.is_none());
+    let again = lab.reopen().await;
+    assert_eq!(path_of(&again, &mount.id), ["c/"]);
+    // Into a part of its old path, and below it.
+    for to in ["c/d", "c"] {
+        remount(&lab, path_of(&lab, &mount.id)[0].as_str(), to)
+            .await
+            .unwrap();
+        assert_eq!(path_of(&lab, &mount.id), [format!("{to}/")]);
+    }
+}
+
+#[tokio::test]
+async fn a_remount_is_judged_as_a_mount_is() {
+    let lab = Lab::new().await;
+    let permit = root_at(&lab, "sys/auth/x").await;
+    for (kind, path) in [(MountKind::Kv, "kv"), (MountKind::AppRole, "auth/app")] {
+        let new = NewMount::default();
+        lab.access.enable(&permit, kind, path, new).await.unwrap();
+    }
+    lab.mount(MountKind::Kv, "taken").await;
+    for (from, to) in [
+        ("kv", "taken"),
+        ("kv", "taken/below"),
+        ("kv", "auth/kv"),
+        ("kv", "auth"),
+        ("kv", "sys"),
+        ("kv", "sys/below"),
+        ("kv", "cubbyhole"),
+        ("kv", "identity"),
+        ("kv", "a//b"),
+        ("kv", "a/../b"),
+        ("kv", "x*"),
+        ("kv", ""),
+        ("none", "free"),
+        ("", "free"),
+        ("sys", "free"),
+        ("cubbyhole", "free"),
+        ("auth/token", "auth/free"),
+        ("auth/app", "free"),
+        ("auth/app", "auth/token"),
+        ("auth/app", "auth/token/below"),
+    ] {
+        assert!(remount(&lab, from, to).await.is_err(), "{from} to {to}");
+    }
+    remount(&lab, "auth/app", "auth/other/app").await.unwrap();
+    assert!(
+        lab.access
+            .mount_of("auth/other/app/login")
+            .unwrap()
+            .is_some()
+    );
+}
+
+#[tokio::test]
+async fn s1_a_crash_at_a_remount_leaves_the_mount_at_one_of_its_paths() {
+    for (fault, path) in [(Fault::Lost, "a/"), (Fault::AnswerLost, "b/")] {
+        let lab = Lab::new().await;
+        let mount = lab.mount(MountKind::Kv, "a").await;
+        lab.store.fail_at(1, fault);
+        let _ = remount(&lab, "a", "b").await;
+        let next = lab.reopen().await;
+        assert_eq!(path_of(&next, &mount.id), [path], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn remounts_of_long_ago_are_forgotten() {
+    let lab = Lab::new().await;
+    lab.mount(MountKind::Kv, "a").await;
+    let first = remount(&lab, "a", "b").await.unwrap();
+    lab.clock.advance(Duration::from_secs(31 * 24 * 3600));
+    let second = remount(&lab, "b", "c").await.unwrap();
+    let permit = root_at(&lab, "sys/remount/status/x").await;
+    assert!(
+        lab.access
+            .remounted(&permit, &first)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        lab.access
+            .remounted(&permit, &second)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }

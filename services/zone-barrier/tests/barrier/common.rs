@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use zone_barrier::commit::Committer;
-use zone_barrier::{Barrier, InitAsk};
+use zone_barrier::{Approval, Barrier, InitAsk, Quorum, Rekey};
 use zone_ports::store::{GroupLimit, Op, Revision, Versioned, WriteSet};
 use zone_ports::{
     Key, KeyRange, LockedBytes, MemoryError, Random, SecretMemory, Store, StoreError,
@@ -288,4 +288,28 @@ pub(crate) async fn unseal(barrier: &Barrier, shares: &[Vec<u8>]) {
         barrier.unseal_share(share, "test", NOW).await.unwrap();
     }
     assert!(!barrier.is_sealed());
+}
+
+/// What a threshold of `shares` allows.
+pub(crate) async fn approved(barrier: &Barrier, shares: &[Vec<u8>]) -> Approval {
+    let mut quorum = Quorum::default();
+    for share in shares {
+        if let Some(approval) = barrier.approve(&mut quorum, share).await.unwrap() {
+            return approval;
+        }
+    }
+    panic!("{} shares are too few", shares.len());
+}
+
+/// New shares that do not count yet.
+pub(crate) async fn rekey(barrier: &Barrier, held: &[Vec<u8>], shares: u8, threshold: u8) -> Rekey {
+    let approval = approved(barrier, held).await;
+    let ask = InitAsk { shares, threshold };
+    barrier.rekey_prepare(ask, approval).await.unwrap()
+}
+
+/// The bytes of the new shares.
+pub(crate) fn shares_of(rekey: &Rekey) -> Shares {
+    let bytes = rekey.shares.iter().map(|share| share.expose().clone());
+    bytes.collect()
 }

@@ -7,6 +7,7 @@ mod events;
 mod golden_zone;
 mod init;
 mod large;
+mod quorum;
 mod records;
 mod rotation;
 mod unseal;

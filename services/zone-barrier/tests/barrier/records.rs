@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::common::{Counted, NOW, Probe, init, key, start, start_with, unseal, zone};
-use zone_barrier::{Barrier, BarrierError, Batch, InitAsk};
+use zone_barrier::{Barrier, BarrierError, Batch, InitAsk, Quorum, UnsealError};
 use zone_ports::KeyRange;
 
 async fn put(barrier: &Barrier, at: &str, value: &str) {
@@ -145,13 +145,8 @@ async fn b1_no_value_reaches_the_store_in_the_clear() {
 async fn b2_while_sealed_every_call_fails() {
     let (_, barrier, shares) = zone().await;
     put(&barrier, "x", "1").await;
-    let rekey = barrier
-        .rekey_prepare(InitAsk {
-            shares: 1,
-            threshold: 1,
-        })
-        .await
-        .unwrap();
+    let rekey = crate::common::rekey(&barrier, &shares, 1, 1).await;
+    let approval = crate::common::approved(&barrier, &shares).await;
     barrier.seal();
     let range = KeyRange::prefix("");
     assert!(barrier.is_sealed());
@@ -198,15 +193,16 @@ async fn b2_while_sealed_every_call_fails() {
         barrier.rekey_apply(rekey).await,
         Err(BarrierError::Sealed)
     ));
-    assert!(
-        barrier
-            .rekey_prepare(InitAsk {
-                shares: 1,
-                threshold: 1
-            })
-            .await
-            .is_err()
-    );
+    let ask = InitAsk {
+        shares: 1,
+        threshold: 1,
+    };
+    assert!(barrier.rekey_prepare(ask, approval).await.is_err());
+    let again = barrier.approve(&mut Quorum::default(), &shares[0]).await;
+    assert!(matches!(
+        again,
+        Err(UnsealError::Barrier(BarrierError::Sealed))
+    ));
     assert!(barrier.init_finish().await.is_err());
     unseal(&barrier, &shares).await;
     assert_eq!(read(&barrier, "x").await.as_deref(), Some("1"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::common::{Cut, NOW, Probe, Shares, init, key, start, unseal, zone};
-use zone_barrier::{Barrier, Batch, InitAsk};
+use zone_barrier::{Barrier, Batch};
 use zone_types::Timestamp;
 
 async fn put(barrier: &Barrier, at: &str) {
@@ -209,18 +209,8 @@ async fn a_crash_at_any_write_of_a_rekey_leaves_one_set_that_opens() {
         let dying = Probe::over(probe.disk.clone(), Some(cut));
         let barrier = start(&dying, 2).await;
         unseal(&barrier, &old[..2]).await;
-        let rekey = barrier
-            .rekey_prepare(InitAsk {
-                shares: 2,
-                threshold: 2,
-            })
-            .await
-            .unwrap();
-        let new: Shares = rekey
-            .shares
-            .iter()
-            .map(|share| share.expose().clone())
-            .collect();
+        let rekey = crate::common::rekey(&barrier, &old[..2], 2, 2).await;
+        let new: Shares = crate::common::shares_of(&rekey);
         dies(&dying, async { barrier.rekey_apply(rekey).await.unwrap() }).await;
         let barrier = start(&probe.restart(), 3).await;
         let by_new = barrier.unseal_share(&new[0], "a", NOW).await.is_ok();

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::common::{Counted, NOW, Probe, Shares, init, key, start, start_with, unseal};
-use zone_barrier::{Barrier, BarrierError, Batch, InitAsk, UnsealError, UnsealProgress};
+use zone_barrier::{Barrier, BarrierError, Batch, UnsealError, UnsealProgress};
 
 async fn sealed() -> (std::sync::Arc<Probe>, Barrier, Shares) {
     let probe = Probe::new();
@@ -167,18 +167,8 @@ async fn outdated_shares_are_named_after_a_rekey() {
         .commit(Batch::new().put(key("x"), "1"))
         .await
         .unwrap();
-    let rekey = barrier
-        .rekey_prepare(InitAsk {
-            shares: 3,
-            threshold: 2,
-        })
-        .await
-        .unwrap();
-    let new: Shares = rekey
-        .shares
-        .iter()
-        .map(|share| share.expose().clone())
-        .collect();
+    let rekey = crate::common::rekey(&barrier, &old[..3], 3, 2).await;
+    let new: Shares = crate::common::shares_of(&rekey);
     barrier.rekey_apply(rekey).await.unwrap();
     barrier.rotate(NOW).await.unwrap();
     for barrier in [barrier, start(&probe.restart(), 2).await] {
@@ -205,20 +195,8 @@ async fn outdated_shares_are_named_after_a_rekey() {
 async fn a_rekey_ends_the_attempts_of_before() {
     let (_, barrier, old) = sealed().await;
     unseal(&barrier, &old[..3]).await;
-    let first = barrier
-        .rekey_prepare(InitAsk {
-            shares: 1,
-            threshold: 1,
-        })
-        .await
-        .unwrap();
-    let second = barrier
-        .rekey_prepare(InitAsk {
-            shares: 1,
-            threshold: 1,
-        })
-        .await
-        .unwrap();
+    let first = crate::common::rekey(&barrier, &old[..3], 1, 1).await;
+    let second = crate::common::rekey(&barrier, &old[..3], 1, 1).await;
     barrier.rekey_apply(first).await.unwrap();
     let late = barrier.rekey_apply(second).await;
     assert!(matches!(late, Err(BarrierError::Conflict)));

@@ -70,7 +70,7 @@ pub(crate) struct Keys {
 impl From<Initialised> for Keys {
     fn from(made: Initialised) -> Self {
         Self {
-            shares: made.keys_hex(),
+            shares: made.shares.keys_hex(),
             root: Secret::new(made.root_token().to_owned()),
         }
     }

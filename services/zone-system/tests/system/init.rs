@@ -17,12 +17,15 @@ async fn init_hands_out_shares_and_a_token_and_leaves_the_zone_sealed() {
         Err(SystemError::NotInitialised)
     ));
     let made = head.system.init(five_of_three()).await.unwrap();
-    assert_eq!(format!("{made:?}"), "Initialised with 5 shares");
-    let (hex, base64) = (made.keys_hex(), made.keys_base64());
+    assert_eq!(
+        format!("{made:?}"),
+        "Initialised { shares: 5 shares, root: [redacted] }"
+    );
+    let (hex, base64) = (made.shares.keys_hex(), made.shares.keys_base64());
     assert_eq!((hex.len(), base64.len()), (5, 5));
     assert!(hex.iter().all(|share| share.len() == 66));
     assert!(base64.iter().all(|share| share.len() == 44));
-    assert!(made.encrypted().is_none() && made.root_token().starts_with("hvs."));
+    assert!(made.shares.encrypted().is_none() && made.root_token().starts_with("hvs."));
     let keys = Keys::from(made);
 
     let status = head.system.seal_status("").await.unwrap();
@@ -104,14 +107,19 @@ async fn each_share_is_encrypted_to_its_recipient() {
     assert!(head.barrier.is_sealed());
 
     let made = head.system.init(ask(recipients().collect())).await.unwrap();
-    let files = made.encrypted().unwrap();
+    let files = made.shares.encrypted().unwrap();
     let shares: Vec<String> = people
         .iter()
         .zip(&files)
         .map(|(one, file)| String::from_utf8(age::decrypt(one, file.as_bytes()).unwrap()).unwrap())
         .collect();
     assert!(age::decrypt(&people[0], files[1].as_bytes()).is_err());
-    for shown in made.keys_hex().iter().chain(&made.keys_base64()) {
+    for shown in made
+        .shares
+        .keys_hex()
+        .iter()
+        .chain(&made.shares.keys_base64())
+    {
         assert!(shares.iter().all(|share| !shown.contains(share)));
     }
     for share in &shares[1..] {

@@ -4,6 +4,7 @@
 
 mod audit;
 mod background;
+mod ceremonies;
 mod common;
 mod init;
 mod records;

@@ -16,10 +16,10 @@ use crate::common::{Head, five_of_three, said};
 async fn shares_are_taken_in_each_spelling() {
     let head = Head::new().await;
     let made = head.system.init(five_of_three()).await.unwrap();
-    let url_safe = URL_SAFE.encode(STANDARD.decode(&made.keys_base64()[2]).unwrap());
+    let url_safe = URL_SAFE.encode(STANDARD.decode(&made.shares.keys_base64()[2]).unwrap());
     let spellings = [
-        format!(" {}\n", made.keys_hex()[0].to_uppercase()),
-        made.keys_base64()[1].clone(),
+        format!(" {}\n", made.shares.keys_hex()[0].to_uppercase()),
+        made.shares.keys_base64()[1].clone(),
         url_safe,
     ];
     for (at, share) in spellings.iter().enumerate() {
@@ -38,8 +38,14 @@ async fn a_wrong_share_is_named_and_does_not_enter_the_attempt() {
     let head = Head::new().await;
     let made = head.system.init(five_of_three()).await.unwrap();
     let other = Head::over(zone_testkit::MemStore::new(), 99).await;
-    let foreign = other.system.init(five_of_three()).await.unwrap().keys_hex();
-    head.share(&made.keys_hex()[0]).await.unwrap();
+    let foreign = other
+        .system
+        .init(five_of_three())
+        .await
+        .unwrap()
+        .shares
+        .keys_hex();
+    head.share(&made.shares.keys_hex()[0]).await.unwrap();
     for (share, text) in [
         (foreign[0].as_str(), "not one of this zone"),
         (&"00".repeat(33), "not one of this zone"),
@@ -59,10 +65,10 @@ async fn a_wrong_share_is_named_and_does_not_enter_the_attempt() {
             "the value is not shown"
         );
     }
-    head.share(&made.keys_hex()[0]).await.unwrap();
+    head.share(&made.shares.keys_hex()[0]).await.unwrap();
     assert_eq!(head.system.seal_status("").await.unwrap().progress, 1);
-    head.share(&made.keys_hex()[1]).await.unwrap();
-    head.share(&made.keys_hex()[2]).await.unwrap();
+    head.share(&made.shares.keys_hex()[1]).await.unwrap();
+    head.share(&made.shares.keys_hex()[2]).await.unwrap();
     assert!(!head.system.is_sealed());
 }
 
@@ -70,7 +76,7 @@ async fn a_wrong_share_is_named_and_does_not_enter_the_attempt() {
 async fn a_reset_drops_the_shares_of_an_attempt() {
     let head = Head::new().await;
     let made = head.system.init(five_of_three()).await.unwrap();
-    head.share(&made.keys_hex()[0]).await.unwrap();
+    head.share(&made.shares.keys_hex()[0]).await.unwrap();
     let nonce = head.system.seal_status("10.0.0.1").await.unwrap().nonce;
     head.system.unseal_reset("10.9.9.9", None).await.unwrap();
     assert_eq!(head.system.seal_status("").await.unwrap().progress, 1);
@@ -87,7 +93,14 @@ async fn a_reset_drops_the_shares_of_an_attempt() {
 async fn shares_that_come_at_once_open_the_zone_once() {
     let head = Arc::new(Head::new().await);
     let made = head.system.init(five_of_three()).await.unwrap();
-    let shares: Vec<String> = made.keys_hex().iter().cycle().take(20).cloned().collect();
+    let shares: Vec<String> = made
+        .shares
+        .keys_hex()
+        .iter()
+        .cycle()
+        .take(20)
+        .cloned()
+        .collect();
     let unseals = shares.into_iter().map(|share| {
         let head = head.clone();
         tokio::spawn(async move { head.share(&share).await })

@@ -369,6 +369,7 @@ fn tcp(at: &At<'_>, items: Vec<Item>) -> Result<ListenerTable, ConfigFault> {
             "x_forwarded_for_reject_not_present" => not_present = at.flag(&item)?,
             "x_forwarded_for_reject_not_authorized" => not_authorized = at.flag(&item)?,
             "x_forwarded_for_hop_skips" => hop_skips(&at, &item)?,
+            key if is_door(key) => door(&at, &item, &mut table)?,
             _ => no_counterpart(
                 &at,
                 &item,
@@ -400,6 +401,7 @@ fn unix(at: &At<'_>, items: Vec<Item>) -> Result<ListenerTable, ConfigFault> {
             "socket_mode" => table.socket_mode = Some(at.text(&item)?),
             "socket_user" => table.socket_user = Some(at.text(&item)?),
             "socket_group" => table.socket_group = Some(at.text(&item)?),
+            key if is_door(key) => door(&at, &item, &mut table)?,
             // There is no TLS on a Unix socket either way.
             "tls_disable" if at.flag(&item)? => {}
             "tls_disable" | "tls_cert_file" | "tls_key_file" => {
@@ -418,6 +420,23 @@ fn unix(at: &At<'_>, items: Vec<Item>) -> Result<ListenerTable, ConfigFault> {
         Place::Unix(path) if !path.as_os_str().is_empty() => Ok(table),
         _ => Err(at.fault("listener \"unix\": 'address' is missing")),
     }
+}
+
+fn is_door(key: &str) -> bool {
+    matches!(
+        key,
+        "disable_unauthed_rekey_endpoints" | "disable_unauthed_generate_root_endpoints"
+    )
+}
+
+/// What is served without a token only if the file says so.
+fn door(at: &At<'_>, item: &Item, table: &mut ListenerTable) -> Result<(), ConfigFault> {
+    let closed = at.flag(item)?;
+    match item.key.as_str() {
+        "disable_unauthed_rekey_endpoints" => table.disable_unauthed_rekey_endpoints = closed,
+        _ => table.disable_unauthed_generate_root_endpoints = closed,
+    }
+    Ok(())
 }
 
 /// Vault lets the port away.

@@ -58,6 +58,7 @@ fn a_whole_file_of_vault_is_read() {
           tls_min_version = "tls12"
           x_forwarded_for_authorized_addrs = "10.0.0.0/8, 192.0.2.7"
           x_forwarded_for_reject_not_present = "false"
+          disable_unauthed_rekey_endpoints = false
         }
 
         listener "unix" {
@@ -99,6 +100,8 @@ fn a_whole_file_of_vault_is_read() {
             trusted_proxies = ["10.0.0.0/8", "192.0.2.7/32"]
             x_forwarded_for_reject_not_present = false
             x_forwarded_for_reject_not_authorized = true
+            disable_unauthed_rekey_endpoints = false
+            disable_unauthed_generate_root_endpoints = true
 
             [[listener]]
             address = "unix:/run/zonehead/api.sock"
@@ -107,6 +110,8 @@ fn a_whole_file_of_vault_is_read() {
             trusted_proxies = []
             x_forwarded_for_reject_not_present = false
             x_forwarded_for_reject_not_authorized = false
+            disable_unauthed_rekey_endpoints = true
+            disable_unauthed_generate_root_endpoints = true
             socket_mode = "0660"
             socket_group = "zonehead"
         "#]],

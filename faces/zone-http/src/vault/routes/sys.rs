@@ -1,6 +1,10 @@
 //! `sys/`.
 
-use super::{Field, Route, delete, flag, list, number, object, read, text, texts, time, write};
+use zone_access::Operation;
+
+use super::{
+    Field, Route, delete, does, flag, list, number, object, read, text, texts, time, write,
+};
 
 const TOKEN: &[Field] = &[text(
     "token",
@@ -33,6 +37,11 @@ const RANDOM: &[Field] = &[
     text("source", "platform"),
     text("format", "base64 or hex"),
 ];
+const SHARE: &[Field] = &[
+    text("key", "A key share, in hex or base64"),
+    text("nonce", "That of the operation"),
+];
+const NONCE: &[Field] = &[text("nonce", "Cancels only the operation that has it")];
 
 pub(super) const ROUTES: &[Route] = &[
     Route {
@@ -196,6 +205,85 @@ pub(super) const ROUTES: &[Route] = &[
         pattern: "rotate",
         about: "Begins a new key",
         does: &[write(&[])],
+    },
+    Route {
+        pattern: "rotate/config",
+        about: "When a new key begins by itself",
+        does: &[
+            read(&[]),
+            write(&[
+                flag("enabled", "Whether keys also end by time"),
+                number("max_operations", "Records under one key"),
+                time(
+                    "interval",
+                    "How long a key lasts; 0 for ever, else a day or more",
+                ),
+            ]),
+        ],
+    },
+    Route {
+        pattern: "rekey/init",
+        about: "Replaces the unseal key shares: begin, look, cancel",
+        does: &[
+            read(&[]),
+            write(&[
+                number("secret_shares", "New shares"),
+                number("secret_threshold", "How many of them open the zone"),
+                texts("age_recipients", "To whom each share is encrypted"),
+                flag(
+                    "require_verification",
+                    "They count when their holders have shown them",
+                ),
+            ]),
+            does(Operation::Delete, NONCE),
+        ],
+    },
+    Route {
+        pattern: "rekey/update",
+        about: "Gives one share of the old set",
+        does: &[write(SHARE)],
+    },
+    Route {
+        pattern: "rekey/verify",
+        about: "Gives one share of the new set; DELETE begins that anew",
+        does: &[read(&[]), write(SHARE), delete()],
+    },
+    Route {
+        pattern: "generate-root/attempt",
+        about: "Makes a root token from key shares: begin, look, cancel",
+        does: &[
+            read(&[]),
+            write(&[text("otp", "The password that the token is encoded with")]),
+            does(Operation::Delete, NONCE),
+        ],
+    },
+    Route {
+        pattern: "generate-root/update",
+        about: "Gives one share",
+        does: &[write(SHARE)],
+    },
+    Route {
+        pattern: "remount",
+        about: "Moves a mount to another path",
+        does: &[write(&[
+            text("from", "Where it is"),
+            text("to", "Where it is to be"),
+        ])],
+    },
+    Route {
+        pattern: "remount/status/{id}",
+        about: "What became of a remount",
+        does: &[read(&[])],
+    },
+    Route {
+        pattern: "step-down",
+        about: "Nothing to do: a zone has one head",
+        does: &[write(&[])],
+    },
+    Route {
+        pattern: "ha-status",
+        about: "The heads of the zone",
+        does: &[read(&[])],
     },
     Route {
         pattern: "mounts",
