@@ -3,6 +3,7 @@
 mod audit;
 mod audit_offline;
 mod auth;
+mod ceremony;
 mod events;
 mod generic;
 mod kv;
@@ -14,6 +15,7 @@ mod policy;
 mod policy_suggest;
 mod policy_test;
 mod print;
+mod remount;
 mod secrets;
 mod status;
 mod token;
@@ -93,10 +95,12 @@ const LEAVES: &[Leaf] = leaves! {
     "secrets enable": secrets::enable;
     "secrets disable": secrets::disable;
     "secrets tune": secrets::tune;
+    "secrets move": remount::secrets;
     "auth list": auth::list;
     "auth enable": auth::enable;
     "auth disable": auth::disable;
     "auth tune": auth::tune;
+    "auth move": remount::auth;
     "auth help": auth::help;
     "audit list": audit::list;
     "audit enable": audit::enable;
@@ -112,6 +116,9 @@ const LEAVES: &[Leaf] = leaves! {
     "operator seal": operator::seal;
     "operator rotate": operator::rotate;
     "operator key-status": operator::key_status;
+    "operator rekey": ceremony::rekey;
+    "operator generate-root": ceremony::generate_root;
+    "operator step-down": ceremony::step_down;
     "init": operator::init;
     "unseal": operator::unseal;
     "seal": operator::seal;
@@ -146,7 +153,7 @@ const GROUPS: &[(&str, &str)] = &[
     ),
     ("events", "Hear of changes as they happen"),
     ("print", "Print what this program knows by itself"),
-    ("operator", "Initialise, unseal, seal and rotate"),
+    ("operator", "Initialise, unseal, seal, rotate and rekey"),
 ];
 
 /// The row of a command.

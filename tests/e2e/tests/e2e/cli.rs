@@ -259,3 +259,55 @@ async fn cli_keeps_identity() {
     operator.does(&["delete", "identity/entity/name/ada"]);
     assert_eq!(operator.ends(&["list", "identity/entity/name"]).0, Some(2));
 }
+
+/// A word behind `name` in a table of two columns.
+fn cell(table: &str, name: &str) -> String {
+    let row = table.lines().find_map(|line| line.strip_prefix(name));
+    let row = row.unwrap_or_else(|| panic!("no {name} in {table}"));
+    row.trim().to_owned()
+}
+
+#[tokio::test]
+async fn cli_replaces_the_shares_and_makes_a_root_token_of_them() {
+    let (head, keys) = Head::unsealed().await;
+    let operator = Operator { head: &head };
+    operator.piped(&["login", "-"], &keys.root_token);
+    let old = &keys.base64[0];
+
+    let begun = operator.does(&["operator", "rekey", "-init", "-n=2", "-t=2", "-verify"]);
+    let nonce = format!("-nonce={}", cell(&begun, "Nonce"));
+    let made = operator.json(&["operator", "rekey", &nonce, old]);
+    let shares: Vec<_> = made["keys_base64"].as_array().unwrap().iter().collect();
+    assert_eq!(shares.len(), 2);
+    let verify = format!("-nonce={}", made["verification_nonce"].as_str().unwrap());
+    for share in &shares {
+        let share = share.as_str().unwrap();
+        operator.does(&["operator", "rekey", "-verify", &verify, share]);
+    }
+
+    let begun = operator.does(&["operator", "generate-root", "-init"]);
+    let (nonce, otp) = (cell(&begun, "Nonce"), cell(&begun, "OTP  "));
+    let nonce = format!("-nonce={nonce}");
+    let (code, said) = operator.ends(&["operator", "generate-root", &nonce, old]);
+    assert_eq!(code, Some(2), "the old share is retired: {said}");
+    let mut last = String::new();
+    for share in &shares {
+        last = operator.does(&["operator", "generate-root", &nonce, share.as_str().unwrap()]);
+    }
+    let encoded = format!("-decode={}", cell(&last, "Encoded Token"));
+    let otp = format!("-otp={otp}");
+    let token = operator.does(&["operator", "generate-root", &encoded, &otp]);
+    let own = head
+        .with_token(token.trim())
+        .get("auth/token/lookup-self")
+        .await;
+    assert_eq!(own.expect(200).data()["policies"][0], "root");
+
+    operator.does(&["secrets", "enable", "-path=kv", "kv-v2"]);
+    operator.does(&["kv", "put", "kv/app", "a=b"]);
+    operator.does(&["secrets", "move", "kv/", "team/kv/"]);
+    assert_eq!(
+        operator.json(&["kv", "get", "team/kv/app"])["data"]["data"]["a"],
+        "b"
+    );
+}

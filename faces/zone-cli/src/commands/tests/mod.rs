@@ -2,6 +2,7 @@
 //! written down here; the real server is asked in the end-to-end tests.
 
 mod access;
+mod ceremony;
 mod generic;
 mod kv;
 mod offline;
