@@ -13,6 +13,7 @@ const PACKAGES: &[&str] = &[
     "ca-certificates",
     "curl",
     "fish",
+    "jq",
     "mandoc",
     "openssl",
     "postgresql",

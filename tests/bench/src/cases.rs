@@ -13,7 +13,7 @@ use zone_crypto::sign::KeyType;
 
 use crate::head::{Head, Process};
 use crate::load::{self, Outcome, Plan, Target};
-use crate::{Options, limits, table, tokens};
+use crate::{Options, limits, logins, table, tokens};
 
 /// Cores of this machine.
 fn cores() -> f64 {
@@ -60,6 +60,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     furnish(&head.client).await?;
     let mut cases = cases(options, scratch.path())?;
     cases.extend(tokens::cases(&head.client).await?);
+    cases.extend(logins::cases(&head.client).await?);
     let target = Target::new(&head.address, &head.ca, head.token.expose())?;
     measure_call(options, &target, &head.process, &mut limits).await?;
     table::head();
@@ -90,6 +91,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     table::note("RSS, after the run", head.process.rss()?, "MiB");
     if options.only.is_empty() {
+        logins::enumeration(&head.client).await?;
         tokens::evaluation(options)?;
         sizes(options, scratch.path()).await?;
         tokens::sizes(options, scratch.path()).await?;

@@ -14,6 +14,7 @@ mod cases;
 mod head;
 mod limits;
 mod load;
+mod logins;
 mod table;
 mod tokens;
 

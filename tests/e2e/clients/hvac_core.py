@@ -4,6 +4,7 @@ Usage: hvac_core.py URL CA_FILE DIRECTORY. The head must not be initialised; it 
 Each assertion states what a Vault client relies on.
 """
 
+import base64
 import os
 import sys
 import warnings
@@ -291,6 +292,78 @@ def pki(root):
     assert pki.list_roles()["data"]["keys"] == ["svc"]
 
 
+def auth(root):
+    """AppRole and userpass, each call as hvac's own documentation makes it."""
+    root.sys.enable_auth_method(method_type="approle", description="machines")
+    root.sys.enable_auth_method(method_type="userpass", path="people")
+    listed = root.sys.list_auth_methods()["data"]
+    assert listed["approle/"]["type"] == "approle" and listed["people/"]["type"] == "userpass"
+    root.sys.tune_auth_method(path="approle", max_lease_ttl="2h")
+    assert root.sys.read_auth_method_tuning(path="approle")["data"]["max_lease_ttl"] == 7200
+
+    approle = root.auth.approle
+    refuses(exceptions.InvalidPath, approle.list_roles)
+    approle.create_or_update_approle(
+        role_name="Some-Role", token_policies=["app"], token_type="service", token_ttl="10m"
+    )
+    assert approle.list_roles()["data"]["keys"] == ["some-role"]
+    role = approle.read_role("some-role")["data"]
+    assert role["token_policies"] == ["app"] and role["token_ttl"] == 600
+    assert role["bind_secret_id"] is True and role["token_type"] == "service"
+    role_id = approle.read_role_id("some-role")["data"]["role_id"]
+    made = approle.generate_secret_id("some-role", metadata={"team": "a"}, cidr_list=["127.0.0.0/8"])
+    secret_id, accessor = made["data"]["secret_id"], made["data"]["secret_id_accessor"]
+    assert approle.list_secret_id_accessors("some-role")["data"]["keys"] == [accessor]
+    assert approle.read_secret_id("some-role", secret_id)["data"]["metadata"] == {"team": "a"}
+    info = approle.read_secret_id_accessor("some-role", accessor)["data"]
+    assert info["cidr_list"] == ["127.0.0.0/8"] and info["secret_id_num_uses"] == 0
+
+    machine = client()
+    login = machine.auth.approle.login(role_id=role_id, secret_id=secret_id)
+    assert login["auth"]["metadata"] == {"role_name": "some-role", "team": "a"}
+    assert login["auth"]["token_policies"] == ["app", "default"] and login["auth"]["orphan"]
+    assert machine.is_authenticated()
+    assert machine.auth.token.renew_self()["auth"]["lease_duration"] == 600
+    machine.auth.token.revoke_self()
+    refuses(exceptions.InvalidRequest, client().auth.approle.login, role_id, "wrong")
+    refuses(exceptions.InvalidRequest, client().auth.approle.login, "wrong", secret_id)
+    approle.destroy_secret_id("some-role", secret_id)
+    refuses(exceptions.InvalidRequest, client().auth.approle.login, role_id, secret_id)
+    approle.update_role_id("some-role", "my-role-id")
+    approle.create_custom_secret_id("some-role", "my-secret-id")
+    assert client().auth.approle.login("my-role-id", "my-secret-id")["auth"]["client_token"]
+    limited = approle.generate_secret_id("some-role", wrap_ttl="60s")["wrap_info"]["token"]
+    unwrapped = client(limited).sys.unwrap()["data"]["secret_id"]
+    assert client().auth.approle.login("my-role-id", unwrapped)["auth"]["client_token"]
+    approle.destroy_secret_id_accessor(
+        "some-role", approle.list_secret_id_accessors("some-role")["data"]["keys"][0]
+    )
+    approle.delete_role("some-role")
+    refuses(exceptions.InvalidPath, approle.read_role, "some-role")
+
+    userpass = root.auth.userpass
+    userpass.create_or_update_user("Ann", "not-strong", policies="app", mount_point="people")
+    assert userpass.list_user(mount_point="people")["data"]["keys"] == ["ann"]
+    assert userpass.read_user("ann", mount_point="people")["data"]["token_policies"] == ["app"]
+    person = client()
+    login = person.auth.userpass.login("ANN", "not-strong", mount_point="people")
+    assert login["auth"]["metadata"] == {"username": "ann"} and person.is_authenticated()
+    userpass.update_password_on_user("ann", "better", mount_point="people")
+    refuses(
+        exceptions.InvalidRequest,
+        client().auth.userpass.login,
+        "ann",
+        "not-strong",
+        mount_point="people",
+    )
+    assert client().auth.userpass.login("ann", "better", mount_point="people")["auth"]["renewable"]
+    userpass.delete_user("ann", mount_point="people")
+    root.sys.disable_auth_method("people")
+    assert not person.is_authenticated()
+    root.sys.disable_auth_method("approle")
+    assert set(root.sys.list_auth_methods()["data"]) == {"token/"}
+
+
 def system(root, made):
     mine = root.sys.get_capabilities(["secret/data/x"])
     assert mine["data"]["capabilities"] == ["root"] == mine["capabilities"]
@@ -319,14 +392,63 @@ def system(root, made):
     assert "second/" not in root.sys.list_enabled_audit_devices()["data"]
     refuses(exceptions.InvalidRequest, root.sys.disable_audit_device, "file")
 
-    refuses(exceptions.InvalidPath, root.sys.read_rekey_progress)
+    keys = ceremonies(root, made["keys"])
     assert root.sys.seal().status_code == 204
     assert client().sys.is_sealed()
-    client().sys.submit_unseal_keys(made["keys"][:3])
+    client().sys.submit_unseal_keys(keys)
     assert root.secrets.kv.v2.read_secret_version(
         "app/hashed", raise_on_deleted_version=True
     )["data"]["data"] == {"k": "value"}
     root.sys.seal()
+
+
+def ceremonies(root, keys):
+    """New shares, with and without verification, and a root token of them."""
+    # Nobody without a token, as OpenBao has it by default.
+    for call in [client().sys.read_rekey_progress, client().sys.read_root_generation_progress]:
+        refuses(exceptions.Forbidden, call)
+    assert root.sys.read_rekey_progress()["started"] is False
+    nonce = root.sys.start_rekey(secret_shares=3, secret_threshold=2)["nonce"]
+    refuses(exceptions.InvalidRequest, root.sys.start_rekey)
+    assert root.sys.cancel_rekey().status_code == 204
+    nonce = root.sys.start_rekey(secret_shares=3, secret_threshold=2)["nonce"]
+    refuses(exceptions.InvalidRequest, root.sys.rekey, "00" * 33, nonce)
+    done = root.sys.rekey_multi(keys[:3], nonce=nonce)
+    assert done["complete"] and len(done["keys"]) == 3, done
+    refuses(exceptions.InvalidRequest, root.sys.rekey_verify, done["keys"][0], nonce)
+
+    nonce = root.sys.start_rekey(
+        secret_shares=2, secret_threshold=2, require_verification=True
+    )["nonce"]
+    verifying = root.sys.rekey_multi(done["keys"][:2], nonce=nonce)
+    nonce = verifying["verification_nonce"]
+    assert root.sys.read_rekey_verify_progress()["progress"] == 0
+    assert root.sys.cancel_rekey_verify()["progress"] == 0
+    nonce = root.sys.read_rekey_verify_progress()["nonce"]
+    assert root.sys.rekey_verify_multi(verifying["keys"], nonce=nonce)["complete"]
+    keys = verifying["keys"]
+
+    otp = "0123456789abcdefghijklmnopqr"
+    nonce = root.sys.start_root_token_generation(otp=otp)["nonce"]
+    assert root.sys.read_root_generation_progress()["started"] is True
+    root.sys.cancel_root_generation()
+    assert root.sys.read_root_generation_progress()["started"] is False
+    nonce = root.sys.start_root_token_generation(otp=otp)["nonce"]
+    assert root.sys.generate_root(keys[0], nonce)["progress"] == 1
+    made = root.sys.generate_root(keys[1], nonce)
+    coded = base64.b64decode(made["encoded_root_token"] + "==")
+    token = "".join(chr(a ^ ord(b)) for a, b in zip(coded, otp))
+    assert client(token).lookup_token()["data"]["policies"] == ["root"]
+
+    root.secrets.kv.v2.create_or_update_secret("app/moved", {"k": "moved"})
+    moved = root.sys.move_backend("secret", "elsewhere/kv")["data"]["migration_id"]
+    status = root.read(f"sys/remount/status/{moved}")["data"]["migration_info"]
+    assert status["status"] == "success", status
+    read = root.secrets.kv.v2.read_secret_version
+    found = read("app/moved", mount_point="elsewhere/kv", raise_on_deleted_version=True)
+    assert found["data"]["data"] == {"k": "moved"}
+    root.sys.move_backend("elsewhere/kv", "secret")
+    return keys
 
 
 if __name__ == "__main__":
@@ -336,5 +458,6 @@ if __name__ == "__main__":
     mounts(ROOT)
     kv(ROOT)
     pki(ROOT)
+    auth(ROOT)
     system(ROOT, MADE)
     print("hvac: all calls answered as Vault answers them")

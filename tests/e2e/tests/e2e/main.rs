@@ -13,6 +13,7 @@ mod consul_template;
 mod crash;
 mod dev;
 mod events;
+mod first_hour;
 mod go;
 mod hvac;
 mod life;
