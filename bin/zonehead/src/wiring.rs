@@ -20,7 +20,7 @@ use zone_http::events::Subscribers;
 use zone_http::{About, Zone};
 use zone_pki::{PkiService, ReservedNames};
 use zone_ports::{AuditSinkError, AuditStream, Clock, LogControl, Random};
-use zone_secrets::KvService;
+use zone_secrets::{KvService, Upgrades};
 use zone_store_postgres::{Password, PostgresOptions, PostgresStore, TlsFiles};
 use zone_store_redb::RedbStore;
 use zone_system::{
@@ -74,6 +74,7 @@ pub(crate) async fn assemble(
     );
     let auth = Arc::new(auth);
     let kv = Arc::new(KvService::new(barrier.clone(), random.clone()));
+    access.also_do(Arc::new(Upgrades::new(kv.clone(), access.clone())));
     let resume = KvResume {
         kv: kv.clone(),
         access: access.clone(),

@@ -262,6 +262,8 @@ impl Bench {
             events,
             about: about(),
         });
+        let upgrades = zone_secrets::Upgrades::new(zone.kv.clone(), zone.system.access().clone());
+        zone.system.access().also_do(Arc::new(upgrades));
         Self {
             app: App::new(zone.clone(), ListenerRules::default()),
             zone,

@@ -47,6 +47,7 @@ pub use mounts::{NewMount, Remounted};
 pub use permit::Permit;
 pub use policies::{PolicyRecord, login_policies};
 pub use renewal::{RenewalTerms, Renewals};
+pub use sweep::Chore;
 pub use token::{
     AliasName, CreateToken, Created, CutMark, CutOff, LoginGrant, RoleChange, RoleKind, TokenEntry,
     TokenId, TokenKind, TokenRecord, TokenRole, Wrapped, WrappedAnswer, WrappedAt, role_name,
@@ -83,6 +84,7 @@ pub struct Access {
     /// Held for reading by each change that is under way.
     changes: Arc<RwLock<()>>,
     renewals: Arc<OnceLock<Arc<dyn Renewals>>>,
+    chores: Arc<parking_lot::RwLock<Vec<Arc<dyn Chore>>>>,
 }
 
 /// What exists only while the zone is unsealed.
@@ -108,6 +110,7 @@ impl Access {
             open: Arc::default(),
             changes: Arc::default(),
             renewals: Arc::default(),
+            chores: Arc::default(),
         }
     }
 

@@ -7,11 +7,14 @@ use zone_ports::Key;
 use zone_ports::store::KeyFault;
 use zone_types::{MountId, MountPath, NamespaceId};
 
+/// KV mounts that became version 2 lately.
+pub(crate) const UPGRADES: &str = "core/kv-upgrade/";
+
 /// Which engine serves a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MountKind {
-    /// KV (version 2 unless the option `version` is `1`).
+    /// KV (version 1 unless the option `version` is `2`).
     Kv,
     /// The certificate authority.
     Pki,
@@ -159,9 +162,27 @@ pub struct Mount {
     pub options: BTreeMap<String, String>,
     /// What can be tuned.
     pub config: MountConfig,
+    /// Of a KV mount that became version 2: its secrets are still being moved, and nobody gets at
+    /// them meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upgrading: bool,
 }
 
 impl Mount {
+    /// The version of a KV mount: 1 unless its options say 2, as in Vault.
+    pub fn kv_version(&self) -> u8 {
+        match self.options.get("version").map(String::as_str) {
+            Some("2") => 2,
+            _ => 1,
+        }
+    }
+
+    /// There from the moment at which a KV mount becomes version 2 until no request that began
+    /// before can still be under way. Each write of version 1 demands that it is absent.
+    pub fn upgrade_key(&self) -> Result<Key, KeyFault> {
+        Key::new(format!("{UPGRADES}{}/{}", self.namespace, self.id))
+    }
+
     /// The storage key `ns-id/mount-id/kind/rest`.
     pub fn key(&self, kind: &str, rest: impl AsRef<[u8]>) -> Result<Key, KeyFault> {
         let mut bytes = self.prefix(kind);

@@ -213,7 +213,8 @@ impl Access {
         free_of_others(&state.mounts, &path, None)?;
         check_ttls(&new.config)?;
         let mount = Arc::new(make(&*self.random, kind, path, new));
-        self.put_mount(&state, mount.clone(), one_at_a_time).await?;
+        self.put_mount(&state, mount.clone(), Batch::new(), one_at_a_time)
+            .await?;
         Ok(mount)
     }
 
@@ -267,6 +268,7 @@ impl Access {
         let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         let found = state.mounts.paths.load().get(&path).cloned();
         let mut mount = Mount::clone(&*found.ok_or(AccessError::Missing("no mount at that path"))?);
+        let before = mount.kv_version();
         let mut new = NewMount {
             description: mount.description,
             options: mount.options,
@@ -276,7 +278,18 @@ impl Access {
         check_ttls(&new.config)?;
         (mount.description, mount.options, mount.config) =
             (new.description, new.options, new.config);
-        self.put_mount(&state, Arc::new(mount), one_at_a_time).await
+        let mut with = Batch::new();
+        if mount.kind == MountKind::Kv && before != mount.kv_version() {
+            if before == 2 {
+                return Err(AccessError::invalid(
+                    "a KV mount cannot go back to version 1",
+                ));
+            }
+            mount.upgrading = true;
+            with = with.put(mount.upgrade_key()?, self.upgrade_record()?);
+        }
+        self.put_mount(&state, Arc::new(mount), with, one_at_a_time)
+            .await
     }
 
     /// Moves the mount at `from` to `to`: its record alone, with all that it holds, in one batch.
@@ -361,11 +374,25 @@ impl Access {
         Ok(old)
     }
 
-    /// Writes a mount, then shows it, then lets the next change begin.
+    /// Says that the secrets of a KV mount that became version 2 have all been moved.
+    pub async fn upgraded(&self, id: &MountId) -> Result<(), AccessError> {
+        let state = self.state()?;
+        let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
+        let Some(mount) = state.mounts.by_id(id).filter(|mount| mount.upgrading) else {
+            return Ok(());
+        };
+        let mut mount = Mount::clone(&mount);
+        mount.upgrading = false;
+        self.put_mount(&state, Arc::new(mount), Batch::new(), one_at_a_time)
+            .await
+    }
+
+    /// Writes a mount and `with`, then shows it, then lets the next change begin.
     async fn put_mount(
         &self,
         state: &Arc<OpenState>,
         mount: Arc<Mount>,
+        with: Batch,
         one_at_a_time: OwnedMutexGuard<()>,
     ) -> Result<(), AccessError> {
         let value = encode(&mount)?;
@@ -374,7 +401,7 @@ impl Access {
                 "description, options and configuration of a mount have at most 16 KiB",
             ));
         }
-        let batch = Batch::new().put(key(&mount.id)?, value);
+        let batch = with.put(key(&mount.id)?, value);
         let then = move |state: &OpenState, applied: bool| {
             if applied {
                 state.mounts.replace(|paths| {
@@ -474,6 +501,7 @@ fn make(random: &dyn Random, kind: MountKind, path: MountPath, new: NewMount) ->
         description: new.description,
         options: new.options,
         config: new.config,
+        upgrading: false,
     }
 }
 

@@ -1,14 +1,16 @@
 //! The background work of access: a reconciler without input. What is due is read from the store
 //! each time, so it goes on after a crash where it was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use zone_barrier::{BarrierError, Batch};
 use zone_ports::{Key, KeyRange};
 use zone_types::{MountId, Timestamp};
 
-use crate::mount::Mount;
+use crate::mount::{Mount, UPGRADES};
 use crate::mounts::TRASH;
 use crate::record::{V1, decode};
 use crate::{Access, AccessError};
@@ -30,10 +32,24 @@ pub(crate) struct TrashRecord {
     pub(crate) since: Timestamp,
 }
 
+/// Background work of a service above, done in the rounds of [`Access::sweep`].
+#[async_trait]
+pub trait Chore: Send + Sync {
+    /// Does some of what is due; whether there may be more at once. What is due is read from the
+    /// store, so it can stop anywhere.
+    async fn round(&self) -> Result<bool, AccessError>;
+}
+
 impl Access {
+    /// Has `chore` done in each round from now on. When the head is put together.
+    pub fn also_do(&self, chore: Arc<dyn Chore>) {
+        self.chores.write().push(chore);
+    }
+
     /// Does one round of what is due: the time floor, expired tokens, descendants of revoked
-    /// tokens, data of removed mounts, changes of identity that were cut off. `true` if there may be more to do at once. An error in one
-    /// part does not keep the others from being done.
+    /// tokens, data of removed mounts, changes of identity that were cut off, the chores of services
+    /// above. `true` if there may be more to do at once. An error in one part does not keep the
+    /// others from being done.
     pub async fn sweep(&self) -> Result<bool, AccessError> {
         self.state()?;
         self.instant();
@@ -42,8 +58,48 @@ impl Access {
         let trees = self.sweep_trees().await;
         let trash = self.sweep_trash().await;
         let identity = self.sweep_identity().await;
+        let upgrades = self.sweep_upgrades().await;
+        let chores: Vec<_> = self.chores.read().clone();
+        let mut more = Ok(false);
+        for chore in chores {
+            more = match (chore.round().await, more) {
+                (Err(error), _) | (_, Err(error)) => Err(error),
+                (Ok(now), Ok(before)) => Ok(now | before),
+            };
+        }
         floor?;
-        Ok(expired? | trees? | trash? | identity?)
+        Ok(expired? | trees? | trash? | identity? | upgrades? | more?)
+    }
+
+    /// What marks a KV mount that becomes version 2 now.
+    pub(crate) fn upgrade_record(&self) -> Result<Vec<u8>, AccessError> {
+        let since = self.instant();
+        Ok(serde_json::to_vec(&TrashRecord { v: V1, since })?)
+    }
+
+    /// Takes the marks of upgraded KV mounts away once no older request can be under way.
+    async fn sweep_upgrades(&self) -> Result<bool, AccessError> {
+        let state = self.state()?;
+        let now = self.instant();
+        let range = KeyRange::prefix(UPGRADES);
+        let mut progress = false;
+        for (key, plain) in self.barrier.scan(&range, MOUNTS).await? {
+            let place = &key.as_bytes()[UPGRADES.len()..];
+            let mount = whole_mount(place).and_then(|id| state.mounts.by_id(&id));
+            let since = decode::<TrashRecord>(&plain)?.since;
+            if mount.is_some_and(|mount| mount.upgrading) || now < since.plus(GRACE) {
+                continue;
+            }
+            let batch = Batch::new()
+                .require(key.clone(), Some(plain.revision))
+                .delete(key);
+            match self.barrier.commit(batch).await {
+                Ok(_) => progress = true,
+                Err(BarrierError::Conflict) => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(progress)
     }
 
     /// The record that has every key `ns-id/mount-id/area/…` of `mount` removed in the

@@ -1,4 +1,4 @@
-//! Secret engines. So far one: KV version 2, in [`kv2`].
+//! Secret engines: KV version 2 in [`kv2`], version 1 in [`kv1`].
 //!
 //! # Invariants
 //!
@@ -12,6 +12,8 @@
 //!
 //! No HTTP and no cache: nothing outlives a seal (B2).
 
+pub mod kv1;
 pub mod kv2;
 
+pub use kv1::Upgrades;
 pub use kv2::{KvError, KvService};

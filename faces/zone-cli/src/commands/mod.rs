@@ -68,6 +68,7 @@ const LEAVES: &[Leaf] = leaves! {
     "patch": generic::patch;
     "unwrap": unwrap;
     "path-help": path_help;
+    "kv enable-versioning": kv::enable_versioning;
     "kv get": kv::get;
     "kv put": kv::put;
     "kv patch": kv::patch;

@@ -101,7 +101,8 @@ pub(super) mod enable {
         let command = leaf(
             "enable",
             "Mount a secrets engine",
-            "Engines: kv-v2 (or kv with -version=2) for secrets, pki for certificates.",
+            "Engines: kv-v2 for secrets with versions, kv for secrets without (or -version=2), pki for \
+             certificates.",
             "zonehead secrets enable -path=secret kv-v2
              zonehead secrets enable -path=pki_int -max-lease-ttl=8760h pki",
         );

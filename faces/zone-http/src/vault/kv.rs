@@ -1,4 +1,5 @@
-//! KV v2 under `/v1/<mount>/`: Vault's shapes outside, [`zone_secrets::kv2`] inside.
+//! KV under `/v1/<mount>/`: Vault's shapes outside, [`zone_secrets`] inside. Here version 2, in
+//! [`v1`] version 1.
 //!
 //! Each service method takes its path from the permit (A3); here only the endpoint is chosen and
 //! the fields are read.
@@ -6,6 +7,7 @@
 mod metadata;
 #[cfg(test)]
 mod tests;
+mod v1;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +24,12 @@ use super::fields::Fields;
 
 /// Answers one permitted call.
 pub(crate) async fn handle(kv: &KvService, call: &Call) -> Result<Reply, Fault> {
+    if call.permit.mount().kv_version() == 1 {
+        return v1::handle(kv, call).await;
+    }
+    if call.permit.mount().upgrading {
+        return Err(KvError::Upgrading.into());
+    }
     let (area, path) = match call.permit.rest().split_once('/') {
         Some((area, path)) => (area, Some(path)),
         None => (call.permit.rest(), None),

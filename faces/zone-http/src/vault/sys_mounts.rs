@@ -60,9 +60,9 @@ async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
         }
     }
     let mut options = fields.text_map("options")?.unwrap_or_default();
-    let kind = engine(&fields.required("type")?, options.get("version"))?;
-    if kind == MountKind::Kv {
-        options.insert("version".into(), "2".into());
+    let (kind, version) = engine(&fields.required("type")?, options.get("version"))?;
+    if let Some(version) = version {
+        options.insert("version".into(), version.into());
     }
     let mut new = NewMount {
         description: fields.text("description")?.unwrap_or_default(),
@@ -77,15 +77,18 @@ async fn enable(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     Ok(Reply::NoContent)
 }
 
-fn engine(kind: &str, version: Option<&String>) -> Result<MountKind, Fault> {
+/// The engine, and for KV its version. Without one Vault makes version 1.
+fn engine(
+    kind: &str,
+    version: Option<&String>,
+) -> Result<(MountKind, Option<&'static str>), Fault> {
     match (kind, version.map(String::as_str)) {
-        ("kv" | "generic", Some("2")) | ("kv-v2", None | Some("2")) => Ok(MountKind::Kv),
-        // Without a version Vault makes version 1, which does not exist here.
-        ("kv" | "generic" | "kv-v1" | "kv-v2", _) => {
-            let text = "only KV version 2 exists: give options version=2, or the type kv-v2";
-            Err(Fault::bad_request(text))
-        }
-        ("pki", _) => Ok(MountKind::Pki),
+        ("kv" | "generic" | "kv-v1", None | Some("1")) => Ok((MountKind::Kv, Some("1"))),
+        ("kv" | "generic" | "kv-v2", Some("2")) | ("kv-v2", None) => Ok((MountKind::Kv, Some("2"))),
+        ("kv" | "generic" | "kv-v1" | "kv-v2", _) => Err(Fault::bad_request(
+            "field 'options': version is 1 or 2, and that of the type if it names one",
+        )),
+        ("pki", _) => Ok((MountKind::Pki, None)),
         _ => {
             let text = "field 'type': there is no such engine; kv, kv-v2 and pki exist";
             Err(Fault::bad_request(text))
@@ -107,7 +110,11 @@ pub(super) async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, 
         return Err(Fault::unsupported_operation());
     }
     // Judged on a copy first: below, where other changes wait, nothing can be refused.
-    change(&mut NewMount::default(), &call.data, mount.kind)?;
+    let mut copy = NewMount {
+        options: mount.options.clone(),
+        ..NewMount::default()
+    };
+    change(&mut copy, &call.data, mount.kind)?;
     let (data, kind) = (&call.data, mount.kind);
     let tuned = zone.system.access().tune(&call.permit, path, |mount| {
         let judged = change(mount, data, kind);
@@ -124,16 +131,22 @@ fn change(mount: &mut NewMount, given: &Map<String, Value>, kind: MountKind) -> 
     if let Some(description) = fields.text("description")? {
         mount.description = description;
     }
-    match fields
-        .text_map("options")?
-        .as_ref()
-        .and_then(|options| options.get("version"))
+    if kind == MountKind::Kv
+        && let Some(version) = fields
+            .text_map("options")?
+            .and_then(|mut all| all.remove("version"))
     {
-        Some(version) if kind == MountKind::Kv && version != "2" => {
-            Err(Fault::bad_request("a KV mount cannot go back to version 1"))
+        let now = mount.options.get("version").map_or("1", String::as_str);
+        match (now, version.as_str()) {
+            ("1", "1") | ("2", "2") => {}
+            ("1", "2") => drop(mount.options.insert("version".into(), version)),
+            ("2", "1") => {
+                return Err(Fault::bad_request("a KV mount cannot go back to version 1"));
+            }
+            _ => return Err(Fault::bad_request("field 'options': version is 1 or 2")),
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Reads what can be configured when a mount is made and later.

@@ -90,6 +90,7 @@ impl KvService {
 }
 
 fn permitted(permit: &Permit, operations: &[Operation]) -> Result<(), KvError> {
+    super::place::versioned(permit)?;
     match permit.rest() == "config" && operations.contains(&permit.operation()) {
         true => Ok(()),
         false => Err(KvError::WrongPermit),

@@ -25,7 +25,17 @@ impl KvService {
         if !matches!(place.path().as_bytes().last(), None | Some(b'/')) {
             return Err(KvError::WrongPermit);
         }
-        let folder = place.metadata_prefix();
+        self.names_below(place.metadata_prefix(), after, limit)
+            .await
+    }
+
+    /// The names at one level of the keys that begin with `folder`.
+    pub(crate) async fn names_below(
+        &self,
+        folder: Vec<u8>,
+        after: Option<&str>,
+        limit: Option<usize>,
+    ) -> Result<Vec<String>, KvError> {
         let most = limit.unwrap_or(usize::MAX);
         let mut range = KeyRange::prefix(folder.clone());
         if let Some(start) = after.and_then(|after| start_behind(&folder, after)) {

@@ -21,9 +21,9 @@ mod event;
 mod list;
 mod merge;
 mod metadata;
-mod place;
+pub(crate) mod place;
 mod read;
-mod record;
+pub(crate) mod record;
 mod skeleton;
 mod trash;
 mod turns;
@@ -61,9 +61,9 @@ pub const CUSTOM_VALUE_LEN: usize = 512;
 
 /// The engine. One for all mounts of its kind.
 pub struct KvService {
-    barrier: Barrier,
-    random: Arc<dyn Random>,
-    turns: turns::Turns,
+    pub(crate) barrier: Barrier,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) turns: turns::Turns,
 }
 
 impl KvService {
@@ -175,6 +175,15 @@ pub enum KvError {
     /// A key or value of custom metadata has characters that cannot be printed.
     #[error("custom_metadata validation failed: a key or value contains unprintable characters")]
     CustomUnprintable,
+    /// The mount is on its way from version 1 to version 2, in Vault's words.
+    #[error(
+        "Upgrading from non-versioned to versioned data. This backend will be unavailable for a \
+         brief period and will resume service shortly."
+    )]
+    Upgrading,
+    /// Nothing is to be written, in Vault's words.
+    #[error("missing data fields")]
+    NoData,
     /// A record is not what was written there. Never served.
     #[error("a stored record is corrupt")]
     Corrupt,

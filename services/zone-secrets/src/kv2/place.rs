@@ -42,8 +42,18 @@ impl Area {
     }
 }
 
+/// Demands a mount of version 2 that has all its secrets.
+pub(super) fn versioned(permit: &Permit) -> Result<(), KvError> {
+    let mount = permit.mount();
+    match (mount.kv_version(), mount.upgrading) {
+        (2, false) => Ok(()),
+        (2, true) => Err(KvError::Upgrading),
+        _ => Err(KvError::WrongPermit),
+    }
+}
+
 /// One secret's place in the store.
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     mount: &'a Mount,
     path: &'a str,
     metadata: Key,
@@ -59,6 +69,7 @@ impl<'a> Place<'a> {
         if !operations.contains(&permit.operation()) {
             return Err(KvError::WrongPermit);
         }
+        versioned(permit)?;
         let path = permit
             .rest()
             .strip_prefix(area.prefix())
@@ -67,7 +78,7 @@ impl<'a> Place<'a> {
     }
 
     /// The secret `path` of `mount`.
-    pub(super) fn of(mount: &'a Mount, path: &'a str) -> Result<Self, KvError> {
+    pub(crate) fn of(mount: &'a Mount, path: &'a str) -> Result<Self, KvError> {
         if path.len() > MAX_PATH {
             return Err(KvError::PathTooLong);
         }
@@ -96,7 +107,7 @@ impl<'a> Place<'a> {
     }
 
     /// The key of the metadata record.
-    pub(super) fn metadata(&self) -> &Key {
+    pub(crate) fn metadata(&self) -> &Key {
         &self.metadata
     }
 
@@ -106,14 +117,14 @@ impl<'a> Place<'a> {
     }
 
     /// The key of one version.
-    pub(super) fn version(&self, generation: u64, version: u64) -> Result<Key, KvError> {
+    pub(crate) fn version(&self, generation: u64, version: u64) -> Result<Key, KvError> {
         version_key(self.mount, self.path, generation, version)
     }
 }
 
 /// Whether a write was judged as what it is. Permits are made before the secret is read: without
 /// this, a caller who may only create could overwrite by being quick.
-pub(super) fn judged(permit: &Permit, exists: bool) -> Result<(), KvError> {
+pub(crate) fn judged(permit: &Permit, exists: bool) -> Result<(), KvError> {
     let (operation, word) = match exists {
         true => (Operation::Update, "update"),
         false => (Operation::Create, "create"),

@@ -92,6 +92,9 @@ impl KvService {
     /// between the capabilities `create` and `update` before the caller is judged, so it takes no
     /// permit and tells this one bit.
     pub async fn exists(&self, mount: &Mount, rest: &str) -> Result<bool, KvError> {
+        if mount.kv_version() == 1 {
+            return self.kv1_exists(mount, rest).await;
+        }
         let path = rest
             .strip_prefix("data/")
             .or_else(|| rest.strip_prefix("metadata/"));

@@ -57,16 +57,16 @@ mod nanos {
 
 /// The metadata record of one secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Metadata {
+pub(crate) struct Metadata {
     v: u8,
     /// Differs for each life of the path.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
     #[serde(with = "nanos")]
     pub(super) created: Timestamp,
     #[serde(with = "nanos")]
     pub(super) updated: Timestamp,
     /// Number of the last version written; 0 before the first.
-    pub(super) current: u64,
+    pub(crate) current: u64,
     /// As Vault counts: 0 until the first version had to go.
     pub(super) oldest: u64,
     /// Changes of the settings, for check-and-set.
@@ -107,7 +107,7 @@ impl Version {
 }
 
 impl Metadata {
-    pub(super) fn new(generation: u64, now: Timestamp) -> Self {
+    pub(crate) fn new(generation: u64, now: Timestamp) -> Self {
         Self {
             v: FORM,
             generation,
@@ -143,7 +143,7 @@ impl Metadata {
 
     /// Adds the next version and drops the oldest ones over the limit. Returns those of them
     /// whose data is still stored.
-    pub(super) fn add_version(&mut self, now: Timestamp, config: &Config) -> Vec<u64> {
+    pub(crate) fn add_version(&mut self, now: Timestamp, config: &Config) -> Vec<u64> {
         self.current += 1;
         self.updated = now;
         let deletion = config.deletion(now, self.delete_after);
@@ -184,14 +184,14 @@ impl Metadata {
         decode(bytes, |record: &Self| record.v)
     }
 
-    pub(super) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KvError> {
+    pub(crate) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KvError> {
         encode(self)
     }
 }
 
 /// The settings of a mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Config {
+pub(crate) struct Config {
     v: u8,
     /// 0: the default.
     pub(super) max_versions: u32,
@@ -238,7 +238,7 @@ impl Config {
         decode(bytes, |record: &Self| record.v)
     }
 
-    pub(super) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KvError> {
+    pub(crate) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KvError> {
         encode(self)
     }
 }
@@ -275,7 +275,7 @@ impl Trash {
         decode(bytes, |record: &Self| record.v)
     }
 
-    pub(super) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KvError> {
+    pub(crate) fn encode(&self) -> Result<Zeroizing<Vec<u8>>, KvError> {
         encode(self)
     }
 }
@@ -289,7 +289,7 @@ struct VersionRecord<'a> {
 }
 
 /// The secret's JSON text inside a version record.
-pub(super) fn secret_text(record: &[u8]) -> Result<&RawValue, KvError> {
+pub(crate) fn secret_text(record: &[u8]) -> Result<&RawValue, KvError> {
     let record: VersionRecord<'_> = serde_json::from_slice(record).map_err(|_| KvError::Corrupt)?;
     if record.v == FORM {
         Ok(record.data)
@@ -299,7 +299,7 @@ pub(super) fn secret_text(record: &[u8]) -> Result<&RawValue, KvError> {
 }
 
 /// The version record of `data`: one allocation of the right size, wiped when dropped.
-pub(super) fn version_record(data: &Map<String, Value>) -> Result<Zeroizing<Vec<u8>>, KvError> {
+pub(crate) fn version_record(data: &Map<String, Value>) -> Result<Zeroizing<Vec<u8>>, KvError> {
     const HEAD: &[u8] = br#"{"v":1,"data":"#;
     let mut length = Length(0);
     serde_json::to_writer(&mut length, data).map_err(|_| KvError::Corrupt)?;

@@ -14,12 +14,12 @@ type Queue = Arc<tokio::sync::Mutex<()>>;
 
 /// Who is writing what.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(crate) struct Turns {
     queues: Mutex<HashMap<Key, Queue>>,
 }
 
 /// The right to write one secret, until it is dropped.
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     turns: &'a Turns,
     key: Key,
     queue: Option<Queue>,
@@ -28,7 +28,7 @@ pub(super) struct Turn<'a> {
 
 impl Turns {
     /// Waits until nobody else writes `key`. First come, first served.
-    pub(super) async fn wait(&self, key: &Key) -> Turn<'_> {
+    pub(crate) async fn wait(&self, key: &Key) -> Turn<'_> {
         let queue = self.queues.lock().entry(key.clone()).or_default().clone();
         let mut turn = Turn {
             turns: self,

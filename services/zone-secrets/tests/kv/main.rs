@@ -1,4 +1,4 @@
-//! KV version 2 from outside, over a zone in memory whose store can die at any write.
+//! KV from outside, over a zone in memory whose store can die at any write.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -11,6 +11,7 @@ mod probe;
 mod races;
 mod secrecy;
 mod settings;
+mod version1;
 mod versions;
 mod writing;
 mod zone;

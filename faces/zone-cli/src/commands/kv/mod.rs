@@ -340,6 +340,34 @@ pub(super) mod delete {
     }
 }
 
+pub(super) mod enable_versioning {
+    //! `kv enable-versioning`.
+    use super::*;
+
+    pub(in crate::commands) fn describe() -> Command {
+        let command = leaf(
+            "enable-versioning",
+            "Make a mount of version 1 one of version 2",
+            "The secrets are moved in the background, also across a restart; until all are moved \
+             the mount answers 400. There is no way back.",
+            "zonehead kv enable-versioning secret/",
+        );
+        connected(command.arg(required("mount", "MOUNT", "Where the engine is mounted.")))
+    }
+
+    pub(in crate::commands) async fn run(mut cx: Context<'_>) -> Outcome {
+        let mount = cx.text("mount").unwrap_or_default().trim_matches('/');
+        let path = format!("sys/mounts/{mount}/tune");
+        let success = format!("Success! Tuned the secrets engine at: {mount}/");
+        let client = cx.client()?;
+        let body = json!({ "options": { "version": "2" } });
+        let tuned = client.write(&path, &body).await;
+        tuned.map_err(Failure::of("Error tuning secrets engine"))?;
+        cx.console.print(&success)?;
+        Ok(0)
+    }
+}
+
 /// `-mount`.
 fn mount() -> Arg {
     flag(

@@ -623,3 +623,19 @@ async fn kv_list() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn kv_enable_versioning_tunes_the_mount() {
+    const ANSWERS: Answers = &[("PUT /v1/sys/mounts/kv/tune", 204, "")];
+    check(
+        ANSWERS,
+        &["kv", "enable-versioning", "kv/"],
+        expect![[r#"
+            exit 0
+            > PUT /v1/sys/mounts/kv/tune
+            > {"options":{"version":"2"}}
+            Success! Tuned the secrets engine at: kv/
+        "#]],
+    )
+    .await;
+}

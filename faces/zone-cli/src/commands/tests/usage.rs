@@ -177,15 +177,16 @@ async fn help_is_printed_where_it_was_asked_for() {
 
         Commands:
 
-          get         Read a secret
-          put         Write a secret
-          patch       Change some keys of a secret, keep the others
-          list        List secrets
-          delete      Hide versions of a secret
-          undelete    Bring back versions of a secret that 'kv delete' hid
-          destroy     Remove the data of versions for good
-          rollback    Make an older version of a secret the newest one
-          metadata    Work with what is known about a secret: versions, limits, notes
+          enable-versioning    Make a mount of version 1 one of version 2
+          get                  Read a secret
+          put                  Write a secret
+          patch                Change some keys of a secret, keep the others
+          list                 List secrets
+          delete               Hide versions of a secret
+          undelete             Bring back versions of a secret that 'kv delete' hid
+          destroy              Remove the data of versions for good
+          rollback             Make an older version of a secret the newest one
+          metadata             Work with what is known about a secret: versions, limits, notes
 
         Run 'zonehead kv COMMAND -help' for flags and examples.
     "#]]

@@ -1,4 +1,4 @@
-//! KV version 2.
+//! KV.
 
 use super::{Route, delete, flag, list, number, object, patch, read, text, texts, time, write};
 
@@ -111,3 +111,10 @@ pub(super) const ROUTES: &[Route] = &[
         does: &[write(VERSIONS)],
     },
 ];
+
+/// Version 1.
+pub(super) const ROUTES_1: &[Route] = &[Route {
+    pattern: "{path*}",
+    about: "A secret, whatever its fields are; the names below a folder",
+    does: &[read(&[]), list(&[]), write(&[]), delete()],
+}];

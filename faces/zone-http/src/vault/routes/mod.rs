@@ -77,6 +77,8 @@ pub(super) struct Engine {
     pub(super) place: &'static str,
     /// One line.
     pub(super) about: &'static str,
+    /// Of KV: the version of those mounts.
+    pub(super) version: Option<u8>,
     /// Its endpoints.
     pub(super) routes: &'static [Route],
 }
@@ -87,30 +89,35 @@ pub(super) const ENGINES: &[Engine] = &[
         kind: MountKind::System,
         place: "sys",
         about: "The zone itself: seal, mounts, policies, audit",
+        version: None,
         routes: sys::ROUTES,
     },
     Engine {
         kind: MountKind::Token,
         place: "auth/token",
         about: "Tokens",
+        version: None,
         routes: token::ROUTES,
     },
     Engine {
         kind: MountKind::AppRole,
         place: "auth/{approle_mount_path}",
         about: "Logins of machines",
+        version: None,
         routes: approle::ROUTES,
     },
     Engine {
         kind: MountKind::Userpass,
         place: "auth/{userpass_mount_path}",
         about: "Logins of people",
+        version: None,
         routes: userpass::ROUTES,
     },
     Engine {
         kind: MountKind::Cubbyhole,
         place: "cubbyhole",
         about: "What a token keeps for itself; gone when the token ends",
+        version: None,
         routes: &[Route {
             pattern: "{path*}",
             about: "An entry of the calling token",
@@ -121,18 +128,28 @@ pub(super) const ENGINES: &[Engine] = &[
         kind: MountKind::Identity,
         place: "identity",
         about: "Entities, their aliases, and groups",
+        version: None,
         routes: identity::ROUTES,
     },
     Engine {
         kind: MountKind::Kv,
         place: "{kv_mount_path}",
         about: "Secrets with versions (KV version 2)",
+        version: Some(2),
         routes: kv::ROUTES,
+    },
+    Engine {
+        kind: MountKind::Kv,
+        place: "{kv_v1_mount_path}",
+        about: "Secrets without versions (KV version 1)",
+        version: Some(1),
+        routes: kv::ROUTES_1,
     },
     Engine {
         kind: MountKind::Pki,
         place: "{pki_mount_path}",
         about: "A certificate authority",
+        version: None,
         routes: pki::ROUTES,
     },
 ];
@@ -192,7 +209,10 @@ const fn object(name: &'static str, about: &'static str) -> Field {
 impl Engine {
     /// The engine that serves `mount`.
     pub(super) fn of(mount: &Mount) -> Option<&'static Self> {
-        ENGINES.iter().find(|engine| engine.kind == mount.kind)
+        ENGINES.iter().find(|engine| {
+            let version = engine.version.is_none_or(|own| own == mount.kv_version());
+            engine.kind == mount.kind && version
+        })
     }
 
     /// The rows that match a path below a mount, the most literal first.

@@ -15,6 +15,7 @@ const NONE: Value = Value::Null;
 /// Where the bench has an engine.
 fn place(engine: &Engine) -> &'static str {
     match engine.kind {
+        MountKind::Kv if engine.version == Some(1) => "old",
         MountKind::Kv => "secret",
         MountKind::Pki => "pki",
         MountKind::AppRole => "auth/approle",
@@ -47,6 +48,10 @@ async fn every_row_of_the_table_is_served() {
         for route in engine.routes {
             for does in route.does {
                 let bench = Bench::with_methods().await;
+                if engine.version == Some(1) {
+                    let old = json!({ "type": "kv-v1" });
+                    bench.root("PUT", "sys/mounts/old", old).await;
+                }
                 let path = format!("{}/{}", place(engine), route.sample());
                 let method = method(does.operation);
                 let shown = bench.root(method, &path, json!({})).await;

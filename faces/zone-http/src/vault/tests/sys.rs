@@ -189,17 +189,19 @@ async fn engines_that_do_not_exist_are_not_mounted_as_others() {
             .status
     };
     for (kind, version) in [
-        ("kv", json!("1")),
+        ("kv", json!("3")),
         ("kv", json!("")),
-        ("kv-v1", json!("1")),
+        ("kv-v1", json!("2")),
         ("kv-v2", json!("1")),
-        ("generic", json!(1)),
+        ("generic", json!(0)),
         ("transit", json!("2")),
     ] {
         assert_eq!(enable(kind, version.clone()).await, 400, "{kind} {version}");
     }
     assert_eq!(enable("kv", json!(2)).await, 204);
     assert_eq!(enable("kv-v2", json!("2")).await, 204);
+    assert_eq!(enable("kv-v1", json!("1")).await, 204);
+    assert_eq!(enable("generic", json!(1)).await, 204);
     let local = json!({ "type": "pki", "local": true });
     assert_eq!(
         bench.root("PUT", "sys/mounts/local", local).await.status,
