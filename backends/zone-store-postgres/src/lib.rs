@@ -22,7 +22,7 @@
 //! (deadpool's), no leadership: a second head is refused, not made a standby.
 //!
 //! Start at [`PostgresStore::open`], then `schema` and `migrations/1.sql`; the layout is in
-//! `docs/formats/store-postgres.md`, the choices in `docs/decisions/0005-postgresql.md`.
+//! `docs/formats/store-postgres.md`, the choices in `docs/decisions/0006-postgresql.md`.
 
 use std::path::Path;
 use std::sync::Arc;
