@@ -175,26 +175,31 @@ impl System {
         Ok(RekeyStep::Shares { shares, status })
     }
 
-    /// Puts the shares in force that [`System::rekey_update`] handed out. Nothing to do if there
-    /// are none yet, or if they are to be verified first.
-    pub async fn rekey_finish(&self) -> Result<(), SystemError> {
+    /// Puts the shares in force that the rekey of that nonce handed out, unless they are to be
+    /// verified first. For whoever has seen to it that their holders get them, and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// [`SystemError::Invalid`] if it was canceled meanwhile: the shares never count.
+    pub async fn rekey_finish(&self, nonce: &str) -> Result<(), SystemError> {
         let mut ceremonies = self.ceremonies.lock().await;
-        let due =
-            |attempt: &mut RekeyAttempt| attempt.prepared.is_some() && !attempt.options.verify;
-        let due = ceremonies.rekey.take_if(due);
-        match due.and_then(|attempt| attempt.prepared) {
-            Some(prepared) => Ok(self.barrier.rekey_apply(prepared.rekey).await?),
-            None => Ok(()),
+        let attempt = ceremonies.rekey.as_ref();
+        let attempt = attempt.filter(|attempt| attempt.handed_out(nonce));
+        if attempt.ok_or_else(no_rekey)?.options.verify {
+            return Ok(());
         }
+        let prepared = ceremonies.rekey.take().and_then(|attempt| attempt.prepared);
+        let prepared = prepared.ok_or_else(no_rekey)?;
+        Ok(self.barrier.rekey_apply(prepared.rekey).await?)
     }
 
-    /// Drops shares that were handed out in an answer that nobody will see, and the rekey with
-    /// them.
-    pub async fn rekey_take_back(&self) {
+    /// Drops the shares that the rekey of that nonce handed out in an answer that nobody will
+    /// see, and the rekey with them.
+    pub async fn rekey_take_back(&self, nonce: &str) {
         let mut ceremonies = self.ceremonies.lock().await;
         ceremonies
             .rekey
-            .take_if(|attempt| attempt.prepared.is_some());
+            .take_if(|attempt| attempt.handed_out(nonce));
     }
 
     /// Takes one share of the new set; with the last one that was missing the set is in force.
@@ -245,6 +250,11 @@ impl System {
 }
 
 impl RekeyAttempt {
+    /// Whether it has that nonce, and its new shares are out.
+    fn handed_out(&self, nonce: &str) -> bool {
+        self.prepared.is_some() && ct_eq(nonce.as_bytes(), self.nonce.as_bytes())
+    }
+
     fn verifying(&mut self) -> Result<&mut Prepared, SystemError> {
         let verify = self.options.verify;
         let prepared = self.prepared.as_mut().filter(|_| verify);

@@ -287,8 +287,10 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
         return answer.outbound;
     }
     match trail.response(zone, &answer).await {
-        Ok(()) if inbound.path.as_str() == REKEYED => finished(zone, inbound, answer).await,
-        Ok(()) => answer.outbound,
+        Ok(()) => match sys_ceremony::handed_out(&call, &answer) {
+            Some(nonce) => finished(zone, inbound, answer, &nonce).await,
+            None => answer.outbound,
+        },
         Err(fault) => {
             take_back(zone, &call, &answer).await;
             envelope::refuse(&inbound.id, fault)
@@ -296,12 +298,9 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
     }
 }
 
-/// Where new key shares are handed out.
-const REKEYED: &str = "sys/rekey/update";
-
-/// New shares count from now on: the answer with them stands in the trail.
-async fn finished(zone: &Zone, inbound: &Inbound, answer: Encoded) -> Outbound {
-    match zone.system.rekey_finish().await {
+/// The new shares that `answer` hands out count from now on: it stands in the trail.
+async fn finished(zone: &Zone, inbound: &Inbound, answer: Encoded, nonce: &str) -> Outbound {
+    match zone.system.rekey_finish(nonce).await {
         Ok(()) => answer.outbound,
         Err(error) => envelope::refuse(&inbound.id, error.into()),
     }
@@ -326,8 +325,8 @@ async fn dispatch(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
 /// taken back, wrapped or not. If that fails too, they end by themselves and the log says so.
 async fn take_back(zone: &Zone, call: &Call, answer: &Encoded) {
     let access = zone.system.access();
-    if call.permit.path().as_str() == REKEYED {
-        zone.system.rekey_take_back().await;
+    if let Some(nonce) = sys_ceremony::handed_out(call, answer) {
+        zone.system.rekey_take_back(&nonce).await;
     }
     let mut failure = None;
     let mut ended: Vec<_> = answer.new_token.iter().cloned().collect();

@@ -4,11 +4,14 @@
 //! them without one, as Vault did before; then whoever cancels must know the nonce
 //! (CVE-2025-52894, CVE-2026-5807).
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use zone_access::{Operation, TokenId};
 use zone_system::{RekeyOptions, RekeyStatus, RekeyStep, RootStatus, RootStep};
 use zone_types::Secret;
 
+use super::envelope::Encoded;
 use super::exchange::{Answer, Call, Fault, Reply, to_raw};
 use super::fields::{Fields, parse_json, wipe};
 use super::sys_open::{refuse_unsupported, share_options};
@@ -79,13 +82,29 @@ pub(super) async fn open(zone: &Zone, inbound: &Inbound) -> Result<(u16, Value),
         fields: Fields(&data),
         permitted: false,
     };
-    let outcome = ceremony.run().await?;
+    let Outcome::Body(body, _) = ceremony.run().await? else {
+        return Ok((204, Value::Null));
+    };
     // These calls are in no trail that the shares would have to wait for.
-    zone.system.rekey_finish().await?;
-    Ok(match outcome {
-        Outcome::NoContent => (204, Value::Null),
-        Outcome::Body(body, _) => (200, body),
-    })
+    if body.get("keys").is_some() {
+        let nonce = body["nonce"].as_str().unwrap_or_default();
+        zone.system.rekey_finish(nonce).await?;
+    }
+    Ok((200, body))
+}
+
+/// The nonce of the rekey whose new shares `answer` hands out, in clear or wrapped.
+pub(super) fn handed_out(call: &Call, answer: &Encoded) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Shares {
+        nonce: String,
+        #[serde(rename = "keys")]
+        _keys: IgnoredAny,
+    }
+    let here = call.permit.path().as_str() == "sys/rekey/update";
+    let data = answer.data.text().or_else(|| answer.hidden.text());
+    let shares: Shares = serde_json::from_str(data.filter(|_| here)?).ok()?;
+    Some(shares.nonce)
 }
 
 impl Ceremony<'_> {

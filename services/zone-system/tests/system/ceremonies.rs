@@ -23,8 +23,12 @@ fn two_of_two(verify: bool) -> RekeyOptions {
     }
 }
 
-/// Gives three old shares; the new ones in hex, and the nonce to verify them with.
-async fn handed_out(head: &Head, keys: &Keys, options: RekeyOptions) -> (Vec<String>, String) {
+/// Gives three old shares; the new ones in hex, and the nonces of the rekey and of its verification.
+async fn handed_out(
+    head: &Head,
+    keys: &Keys,
+    options: RekeyOptions,
+) -> (Vec<String>, String, String) {
     let nonce = head.system.rekey_begin(options).await.unwrap().nonce;
     for (at, share) in keys.shares[..3].iter().enumerate() {
         let step = head.system.rekey_update(&secret(share), &nonce).await;
@@ -33,7 +37,7 @@ async fn handed_out(head: &Head, keys: &Keys, options: RekeyOptions) -> (Vec<Str
                 assert_eq!((usize::from(status.progress), status.required), (at + 1, 3));
             }
             RekeyStep::Shares { shares, status } => {
-                return (shares.keys_hex(), status.verification_nonce);
+                return (shares.keys_hex(), nonce, status.verification_nonce);
             }
         }
     }
@@ -54,10 +58,10 @@ async fn opens(head: &Head, shares: &[String]) -> bool {
 #[tokio::test]
 async fn a_rekey_replaces_the_shares_when_it_is_finished() {
     let (head, keys) = Head::unsealed().await;
-    let (new, _) = handed_out(&head, &keys, two_of_two(false)).await;
+    let (new, nonce, _) = handed_out(&head, &keys, two_of_two(false)).await;
     assert!(opens(&head, &keys.shares[..3]).await, "nothing counts yet");
     assert!(!opens(&head, &new).await);
-    head.system.rekey_finish().await.unwrap();
+    head.system.rekey_finish(&nonce).await.unwrap();
     assert!(!head.system.rekey_status().await.unwrap().started);
     assert!(opens(&head, &new).await);
     assert!(!opens(&head, &keys.shares[..3]).await);
@@ -68,19 +72,47 @@ async fn a_rekey_replaces_the_shares_when_it_is_finished() {
 #[tokio::test]
 async fn new_shares_that_nobody_will_see_never_count() {
     let (head, keys) = Head::unsealed().await;
-    let (new, _) = handed_out(&head, &keys, two_of_two(false)).await;
-    head.system.rekey_take_back().await;
-    head.system.rekey_finish().await.unwrap();
+    let (new, nonce, _) = handed_out(&head, &keys, two_of_two(false)).await;
+    head.system.rekey_take_back(&nonce).await;
+    assert!(said(head.system.rekey_finish(&nonce).await).contains("no rekey"));
     assert!(!head.system.rekey_status().await.unwrap().started);
     assert!(opens(&head, &keys.shares[..3]).await);
     assert!(!opens(&head, &new).await);
 }
 
+/// Another request at the same endpoint neither ends a rekey nor puts its shares in force while
+/// the answer with them is on its way.
+#[tokio::test]
+async fn only_the_rekey_that_handed_shares_out_is_finished_or_taken_back() {
+    let (head, keys) = Head::unsealed().await;
+    let nonce = head
+        .system
+        .rekey_begin(two_of_two(false))
+        .await
+        .unwrap()
+        .nonce;
+    assert!(said(head.system.rekey_finish(&nonce).await).contains("no rekey"));
+    head.system.rekey_take_back(&nonce).await;
+    assert!(
+        head.system.rekey_status().await.unwrap().started,
+        "nothing was handed out"
+    );
+    head.system.rekey_cancel(None).await.unwrap();
+    let (new, nonce, _) = handed_out(&head, &keys, two_of_two(false)).await;
+    for other in ["", "x", &nonce[1..]] {
+        assert!(said(head.system.rekey_finish(other).await).contains("no rekey"));
+        head.system.rekey_take_back(other).await;
+    }
+    assert!(opens(&head, &keys.shares[..3]).await);
+    head.system.rekey_finish(&nonce).await.unwrap();
+    assert!(opens(&head, &new).await);
+}
+
 #[tokio::test]
 async fn with_verification_the_holders_must_show_the_new_shares_first() {
     let (head, keys) = Head::unsealed().await;
-    let (new, nonce) = handed_out(&head, &keys, two_of_two(true)).await;
-    head.system.rekey_finish().await.unwrap();
+    let (new, rekey, nonce) = handed_out(&head, &keys, two_of_two(true)).await;
+    head.system.rekey_finish(&rekey).await.unwrap();
     assert!(opens(&head, &keys.shares[..3]).await, "not verified yet");
     let (system, share) = (&head.system, |at: usize| secret(&new[at]));
     let old = system.rekey_verify(&secret(&keys.shares[0]), &nonce).await;
@@ -145,7 +177,7 @@ async fn what_cannot_end_well_is_refused_when_it_begins() {
 #[tokio::test]
 async fn b2_sealing_forgets_both_ceremonies() {
     let (head, keys) = Head::unsealed().await;
-    let (new, nonce) = handed_out(&head, &keys, two_of_two(true)).await;
+    let (new, _, nonce) = handed_out(&head, &keys, two_of_two(true)).await;
     head.system.root_begin(None).await.unwrap();
     head.system.close().await;
     let verify = head.system.rekey_verify(&secret(&new[0]), &nonce).await;
@@ -161,14 +193,14 @@ async fn s1_a_crash_at_any_write_of_a_rekey_leaves_one_set_that_opens() {
         let mut opened = Vec::new();
         for fault in [Fault::Lost, Fault::AnswerLost] {
             let (head, keys) = Head::unsealed().await;
-            let (new, nonce) = handed_out(&head, &keys, two_of_two(verify)).await;
+            let (new, rekey, nonce) = handed_out(&head, &keys, two_of_two(verify)).await;
             head.store.fail_at(1, fault);
             if verify {
                 let first = head.system.rekey_verify(&secret(&new[0]), &nonce).await;
                 assert!(!first.unwrap().0);
                 let _ = head.system.rekey_verify(&secret(&new[1]), &nonce).await;
             } else {
-                let _ = head.system.rekey_finish().await;
+                let _ = head.system.rekey_finish(&rekey).await;
             }
             let (by_old, by_new) = (
                 opens(&head, &keys.shares[..3]).await,

@@ -91,6 +91,39 @@ async fn a1_new_shares_count_only_if_their_answer_is_in_the_trail() {
     }
 }
 
+/// Only the answer that held the shares decides about them.
+#[tokio::test]
+async fn a1_another_request_that_is_not_recorded_ends_no_rekey() {
+    let bench = Bench::new().await;
+    let done = rekeyed(&bench, true).await.json();
+    let late = json!({ "key": bench.share, "nonce": done["nonce"] });
+    bench.trail.fail_after(1);
+    let lost = bench.root("PUT", "sys/rekey/update", late).await;
+    assert_eq!(lost.status, 500, "{lost:?}");
+    bench.trail.heal();
+    let give = json!({ "key": done["keys"][0], "nonce": done["verification_nonce"] });
+    let verified = bench.root("PUT", "sys/rekey/verify", give).await.json();
+    assert_eq!(verified["complete"], true);
+    assert!(opens_with(&bench, done["keys"][0].as_str().unwrap()).await);
+}
+
+#[tokio::test]
+async fn a_wrapped_rekey_counts_as_one_in_clear() {
+    let bench = Bench::new().await;
+    let ask = json!({ "secret_shares": 1, "secret_threshold": 1 });
+    let begun = bench.root("PUT", "sys/rekey/init", ask).await.json();
+    let give = json!({ "key": bench.share, "nonce": begun["nonce"] });
+    let fields = [("x-vault-token", &*bench.root), ("x-vault-wrap-ttl", "60")];
+    let wrapped = bench
+        .with("PUT", "sys/rekey/update", &fields, give)
+        .await
+        .json();
+    let ask = json!({ "token": wrapped["wrap_info"]["token"] });
+    let open = bench.root("PUT", "sys/wrapping/unwrap", ask).await.json();
+    let share = open["data"]["keys"][0].as_str().unwrap();
+    assert!(opens_with(&bench, share).await);
+}
+
 #[tokio::test]
 async fn no_share_and_no_token_stands_in_the_trail() {
     let bench = Bench::new().await;
@@ -251,6 +284,11 @@ async fn a_listener_that_is_told_to_serves_them_without_a_token() {
     assert!(opens_with(&bench, share).await);
     let closed = open.send("GET", "sys/generate-root/attempt", NONE).await;
     assert_eq!(closed.status, 403);
+    // B2, and not a way to begin something behind the seal.
+    bench.root("PUT", "sys/seal", NONE).await;
+    for (method, path) in [("GET", "sys/rekey/init"), ("PUT", "sys/rekey/update")] {
+        assert_eq!(open.send(method, path, NONE).await.status, 503, "{path}");
+    }
 }
 
 #[tokio::test]
