@@ -3,7 +3,7 @@
 use clap::{Arg, Command};
 use serde_json::{Map, Value, json};
 
-use super::secrets::{life, lists, lives, mounts};
+use super::secrets::{lists, lives, mounts, rows};
 use crate::context::{Context, trimmed};
 use crate::failure::{Failure, Outcome};
 use crate::output::table::{plain, table};
@@ -33,8 +33,11 @@ pub(super) mod list {
         if !output.is_table() {
             return output.value(cx.console, &Value::Object(methods));
         }
-        let detailed = cx.is_on("detailed");
-        cx.console.print(&table(&rows(&methods, detailed)))?;
+        let titles: &[&str] = match cx.is_on("detailed") {
+            true => &DETAILED,
+            false => &SIMPLE,
+        };
+        cx.console.print(&table(&rows(&methods, titles)))?;
         Ok(0)
     }
 
@@ -50,29 +53,6 @@ pub(super) mod list {
         "Description",
         "UUID",
     ];
-
-    fn rows(methods: &Map<String, Value>, detailed: bool) -> Vec<Vec<String>> {
-        let titles: &[&str] = if detailed { &DETAILED } else { &SIMPLE };
-        let mut rows = vec![titles.iter().map(|title| (*title).to_owned()).collect()];
-        let mut methods: Vec<_> = methods.iter().collect();
-        methods.sort_by_key(|(path, _)| path.as_str());
-        for (path, method) in methods {
-            let shown = |name: &str| method.get(name).map(plain).unwrap_or_default();
-            let cell = |title: &&str| match *title {
-                "Path" => path.clone(),
-                "Type" | "Plugin" => shown("type"),
-                "Accessor" => shown("accessor"),
-                "Description" => shown("description"),
-                "Default TTL" => life(method, "default_lease_ttl"),
-                "Max TTL" => life(method, "max_lease_ttl"),
-                "Token Type" => plain(&method["config"]["token_type"]),
-                "Replication" => "replicated".to_owned(),
-                _ => shown("uuid"),
-            };
-            rows.push(titles.iter().map(cell).collect());
-        }
-        rows
-    }
 }
 
 pub(super) mod enable {

@@ -34,8 +34,11 @@ pub(super) mod list {
         if !output.is_table() {
             return output.value(cx.console, &Value::Object(mounts));
         }
-        let detailed = cx.is_on("detailed");
-        cx.console.print(&table(&rows(&mounts, detailed)))?;
+        let titles: &[&str] = match cx.is_on("detailed") {
+            true => &DETAILED,
+            false => &SIMPLE,
+        };
+        cx.console.print(&table(&rows(&mounts, titles)))?;
         Ok(0)
     }
 
@@ -54,38 +57,39 @@ pub(super) mod list {
         "Description",
         "UUID",
     ];
+}
 
-    fn rows(mounts: &Map<String, Value>, detailed: bool) -> Vec<Vec<String>> {
-        let titles: &[&str] = if detailed { &DETAILED } else { &SIMPLE };
-        let mut rows = vec![titles.iter().map(|title| (*title).to_owned()).collect()];
-        let mut mounts: Vec<_> = mounts.iter().collect();
-        mounts.sort_by_key(|(path, _)| path.as_str());
-        for (path, mount) in mounts {
-            let shown = |name: &str| mount.get(name).map(plain).unwrap_or_default();
-            let cell = |title: &&str| match *title {
-                "Path" => path.clone(),
-                "Type" | "Plugin" => shown("type"),
-                "Accessor" => shown("accessor"),
-                "Description" => shown("description"),
-                "Default TTL" => life(mount, "default_lease_ttl"),
-                "Max TTL" => life(mount, "max_lease_ttl"),
-                "Force No Cache" => plain(&mount["config"]["force_no_cache"]),
-                "Replication" if mount["local"] == true => "local".to_owned(),
-                "Replication" => "replicated".to_owned(),
-                "Seal Wrap" => shown("seal_wrap"),
-                "External Entropy Access" => shown("external_entropy_access"),
-                "Options" if mount["options"].is_null() => "map[]".to_owned(),
-                "Options" => shown("options"),
-                _ => shown("uuid"),
-            };
-            rows.push(titles.iter().map(cell).collect());
-        }
-        rows
+/// A table of mounts, of engines or auth methods, by path under `titles`.
+pub(super) fn rows(mounts: &Map<String, Value>, titles: &[&str]) -> Vec<Vec<String>> {
+    let mut rows = vec![titles.iter().map(|title| (*title).to_owned()).collect()];
+    let mut mounts: Vec<_> = mounts.iter().collect();
+    mounts.sort_by_key(|(path, _)| path.as_str());
+    for (path, mount) in mounts {
+        let shown = |name: &str| mount.get(name).map(plain).unwrap_or_default();
+        let cell = |title: &&str| match *title {
+            "Path" => path.clone(),
+            "Type" | "Plugin" => shown("type"),
+            "Accessor" => shown("accessor"),
+            "Description" => shown("description"),
+            "Default TTL" => life(mount, "default_lease_ttl"),
+            "Max TTL" => life(mount, "max_lease_ttl"),
+            "Force No Cache" => plain(&mount["config"]["force_no_cache"]),
+            "Token Type" => plain(&mount["config"]["token_type"]),
+            "Replication" if mount["local"] == true => "local".to_owned(),
+            "Replication" => "replicated".to_owned(),
+            "Seal Wrap" => shown("seal_wrap"),
+            "External Entropy Access" => shown("external_entropy_access"),
+            "Options" if mount["options"].is_null() => "map[]".to_owned(),
+            "Options" => shown("options"),
+            _ => shown("uuid"),
+        };
+        rows.push(titles.iter().map(cell).collect());
     }
+    rows
 }
 
 /// How long leases of a mount live.
-pub(super) fn life(mount: &Value, name: &str) -> String {
+fn life(mount: &Value, name: &str) -> String {
     match mount["config"][name].as_u64() {
         _ if mount["type"] == "system" || mount["type"] == "cubbyhole" => String::new(),
         None | Some(0) => "system".to_owned(),
