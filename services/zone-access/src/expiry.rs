@@ -2,7 +2,7 @@
 //!
 //! Keys are `core/expiry/<seconds, 16 hex digits>/<kind>/<id>`, so the first page of a scan is
 //! what ends first, whatever the number of entries. Of a token the index says no more than that
-//! it may have ended; of other services' records it names the keys that go.
+//! it may have ended, and the same of a lease; of other services' records it names the keys that go.
 
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ const PAGE: usize = 250;
 pub(crate) enum ExpiryKind {
     /// A token.
     Token,
+    /// A lease.
+    Lease,
     /// Records of a service above.
     Keys,
 }
@@ -32,6 +34,7 @@ impl ExpiryKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::Lease => "lease",
             Self::Keys => "keys",
         }
     }
@@ -104,6 +107,10 @@ impl Access {
         for key in due {
             if is_of(key, ExpiryKind::Keys) {
                 leftovers = self.with_keys_of(key, leftovers).await?;
+                continue;
+            }
+            if is_of(key, ExpiryKind::Lease) {
+                leftovers = self.lease_due(state, key, now, leftovers).await?;
                 continue;
             }
             let digits = key.as_bytes().rsplit(|byte| *byte == b'/').next();

@@ -20,7 +20,7 @@
 //! it removes the mount's keys whatever engine wrote them.
 //!
 //! Start at [`Access::authorize`]; the life of a token is in [`token`], what a token keeps for
-//! itself in `cubbyhole`.
+//! itself in `cubbyhole`, what engines give out for a time in [`lease`].
 
 mod authorize;
 mod change;
@@ -30,6 +30,7 @@ pub mod event;
 pub mod expiry;
 mod floor;
 pub mod identity;
+pub mod lease;
 pub mod mount;
 mod mounts;
 pub mod open;
@@ -42,6 +43,9 @@ pub mod token;
 
 pub use authorize::{Ask, Helped, Refusal, RefusalKind};
 pub use error::AccessError;
+pub use lease::{
+    EndedLease, Lease, LeaseGroup, LeaseOffer, LeaseTally, LeaseTarget, TargetFault, WaitingLease,
+};
 pub use mount::{Mount, MountConfig, MountKind, TokenChoice, UserLockout};
 pub use mounts::{NewMount, Remounted};
 pub use permit::Permit;
@@ -64,6 +68,7 @@ use zone_types::Timestamp;
 
 use crate::floor::TimeFloor;
 use crate::identity::IdentityStore;
+use crate::lease::PrefixWorks;
 use crate::mounts::MountTable;
 use crate::policies::PolicyCache;
 use crate::token::TokenStore;
@@ -85,6 +90,8 @@ pub struct Access {
     changes: Arc<RwLock<()>>,
     renewals: Arc<OnceLock<Arc<dyn Renewals>>>,
     chores: Arc<parking_lot::RwLock<Vec<Arc<dyn Chore>>>>,
+    /// Who takes leases back, by the kind of the mount.
+    targets: Arc<parking_lot::RwLock<Vec<(MountKind, Arc<dyn LeaseTarget>)>>>,
 }
 
 /// What exists only while the zone is unsealed.
@@ -97,6 +104,8 @@ struct OpenState {
     /// For its keys. It may have been tuned since.
     cubbyhole: Arc<Mount>,
     identity: IdentityStore,
+    /// Revocations by path that are under way.
+    prefixes: PrefixWorks,
 }
 
 impl Access {
@@ -111,6 +120,7 @@ impl Access {
             changes: Arc::default(),
             renewals: Arc::default(),
             chores: Arc::default(),
+            targets: Arc::default(),
         }
     }
 
@@ -142,6 +152,7 @@ impl Access {
             .built_in(MountKind::Identity)
             .ok_or(AccessError::Corrupt)?;
         let tokens = TokenStore::load(&self.barrier, token_mount).await?;
+        let prefixes = PrefixWorks::load(&self.barrier, self.instant()).await?;
         let state = OpenState {
             epoch,
             mounts,
@@ -149,6 +160,7 @@ impl Access {
             tokens,
             cubbyhole,
             identity: IdentityStore::new(identity),
+            prefixes,
         };
         self.open.store(Some(Arc::new(state)));
         Ok(())

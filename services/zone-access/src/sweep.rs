@@ -46,8 +46,8 @@ impl Access {
         self.chores.write().push(chore);
     }
 
-    /// Does one round of what is due: the time floor, expired tokens, descendants of revoked
-    /// tokens, data of removed mounts, changes of identity that were cut off, the chores of services
+    /// Does one round of what is due: the time floor, expired tokens and leases, revocations by
+    /// path, descendants and leases of revoked tokens, leases that engines have to take back, data of removed mounts, changes of identity that were cut off, the chores of services
     /// above. `true` if there may be more to do at once. An error in one part does not keep the
     /// others from being done.
     pub async fn sweep(&self) -> Result<bool, AccessError> {
@@ -55,10 +55,12 @@ impl Access {
         self.instant();
         let floor = self.floor.persist(&self.barrier).await;
         let expired = self.sweep_expired().await;
+        let prefixes = self.sweep_prefixes().await;
         let trees = self.sweep_trees().await;
         let trash = self.sweep_trash().await;
         let identity = self.sweep_identity().await;
         let upgrades = self.sweep_upgrades().await;
+        let leases = self.sweep_leases().await;
         let chores: Vec<_> = self.chores.read().clone();
         let mut more = Ok(false);
         for chore in chores {
@@ -68,7 +70,7 @@ impl Access {
             };
         }
         floor?;
-        Ok(expired? | trees? | trash? | identity? | upgrades? | more?)
+        Ok(expired? | prefixes? | trees? | trash? | identity? | upgrades? | leases? | more?)
     }
 
     /// What marks a KV mount that becomes version 2 now.
@@ -121,7 +123,8 @@ impl Access {
         for (work, plain) in found {
             let mut prefix = work.as_bytes()[TRASH.len()..].to_vec();
             if let Some(mount) = whole_mount(&prefix)
-                && self.sweep_method(&state, &mount).await?
+                && (self.sweep_method(&state, &mount).await?
+                    || self.drop_leases_of(&state, &prefix).await?)
             {
                 progress = true;
                 continue;

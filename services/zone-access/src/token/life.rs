@@ -158,7 +158,7 @@ impl Access {
                 let record: TokenRecord = decode(plain)?;
                 // Past the cache, which is for tokens that are used.
                 let counts = match &record.parent {
-                    _ if record.expired(now) || !state.method_stands(&record) => false,
+                    _ if record.expired(now) || !state.token_stands(&record) => false,
                     None => true,
                     Some(parent) => self.parent_counts(&state, parent, now).await?,
                 };

@@ -12,12 +12,23 @@ use zone_types::MountId;
 
 use super::tree::STEP;
 use super::{TokenEntry, TokenId, TokenRecord, TokenStore};
+use crate::mount::Mount;
 use crate::{Access, AccessError, OpenState};
 
 impl TokenStore {
     pub(super) fn method_key(&self, mount: &MountId, id: &TokenId) -> Result<Key, AccessError> {
         let rest = format!("{mount}/{}", id.as_str());
         Ok(self.mount.key("method", rest)?)
+    }
+
+    /// The entries of the tokens that `mount` made, each with the token's id at its end. Of the
+    /// token mount: the records of all tokens.
+    pub(crate) fn made_at(&self, mount: &Mount) -> Result<KeyRange, AccessError> {
+        if mount.id == self.mount.id {
+            return Ok(KeyRange::prefix(self.mount.prefix("token")));
+        }
+        let prefix = self.mount.key("method", format!("{}/", mount.id))?;
+        Ok(KeyRange::prefix(prefix.as_bytes().to_vec()))
     }
 }
 
@@ -26,6 +37,11 @@ impl OpenState {
     pub(super) fn method_stands(&self, record: &TokenRecord) -> bool {
         let made_by = record.auth_mount.as_ref();
         made_by.is_none_or(|id| self.mounts.by_id(id).is_some())
+    }
+
+    /// The same of a service token, and that it was not revoked by its path.
+    pub(super) fn token_stands(&self, record: &TokenRecord) -> bool {
+        self.method_stands(record) && !self.prefixes.end_token(record, &self.tokens.mount.id)
     }
 }
 

@@ -306,6 +306,11 @@ impl TokenStore {
         })
     }
 
+    /// For its keys.
+    pub(crate) fn mount(&self) -> &Mount {
+        &self.mount
+    }
+
     pub(crate) fn id_of(&self, token: &str) -> TokenId {
         self.tagged(b"token\0", token)
     }
@@ -423,7 +428,7 @@ impl Access {
             return Ok(false);
         };
         for _ in 0..DEEPEST {
-            if at.record.expired(now) || !state.method_stands(&at.record) {
+            if at.record.expired(now) || !state.token_stands(&at.record) {
                 return Ok(false);
             }
             let Some(parent) = &at.record.parent else {

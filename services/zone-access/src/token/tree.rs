@@ -262,13 +262,31 @@ impl Access {
             .left_in_cubbyhole(state, &work.parent, TOGETHER)
             .await?;
         if kept.is_empty() {
-            return Ok(Swept::All);
+            return self.sweep_leases_of(state, work).await;
         }
         let mut batch = Batch::new().require(work_key(&work.parent)?, Some(work.revision));
         for key in kept {
             batch = batch.delete(key);
         }
         match self.barrier.commit(batch).await {
+            Ok(_) => Ok(Swept::Some),
+            Err(BarrierError::Conflict) => Ok(Swept::Nothing),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// One step of a token with neither children nor a cubbyhole.
+    async fn sweep_leases_of(
+        &self,
+        state: &Arc<OpenState>,
+        work: &Work,
+    ) -> Result<Swept, AccessError> {
+        let batch = Batch::new().require(work_key(&work.parent)?, Some(work.revision));
+        let batch = self.end_leases_of_token(state, &work.parent, batch).await?;
+        let Some(batch) = batch else {
+            return Ok(Swept::All);
+        };
+        match self.change(state, batch, |_, _| {}).await {
             Ok(_) => Ok(Swept::Some),
             Err(BarrierError::Conflict) => Ok(Swept::Nothing),
             Err(other) => Err(other.into()),

@@ -11,6 +11,7 @@ mod cubbyhole;
 mod expiry;
 mod granting;
 mod identity;
+mod leases;
 mod logins;
 mod mounts;
 mod policies;
