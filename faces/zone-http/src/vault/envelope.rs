@@ -65,7 +65,7 @@ struct Envelope<'a> {
 }
 
 /// Paths whose `data` also stands at the root of the document, for old clients.
-const INJECTED: [&str; 14] = [
+const INJECTED: [&str; 15] = [
     "sys/auth",
     "sys/mounts",
     "sys/audit",
@@ -73,6 +73,7 @@ const INJECTED: [&str; 14] = [
     "sys/capabilities",
     "sys/capabilities-self",
     "sys/capabilities-accessor",
+    "sys/ha-status",
     "sys/key-status",
     "sys/rotate",
     "sys/audit-hash",
@@ -256,6 +257,7 @@ mod tests {
         let data = json!({ "a": 1, "auth": 2, "data": 3, "warnings": 4, "request_id": 5 });
         for (path, copied) in [
             ("sys/mounts", true),
+            ("sys/ha-status", true),
             ("sys/mounts/secret/tune", true),
             ("sys/mountsx", false),
             ("kv/sys/mounts", false),

@@ -45,9 +45,10 @@ pub(super) fn wipe(value: &mut Value) {
     }
 }
 
-/// A body of one JSON object under the limits of `zone_types::json`; an empty one has no fields.
+/// A body of one JSON object under the limits of `zone_types::json`; an empty one has no fields,
+/// and neither has `null`: Vault's Go library sends it for a write without fields.
 pub(super) fn parse_json(body: &[u8]) -> Result<Given, Fault> {
-    if body.iter().all(u8::is_ascii_whitespace) {
+    if matches!(body.trim_ascii(), b"" | b"null") {
         return Ok(Given::default());
     }
     json::parse_object(body).map(Given).map_err(|fault| {
@@ -224,6 +225,17 @@ mod tests {
             assert_eq!(fault.status, 400);
             fault.errors.concat()
         })
+    }
+
+    /// Vault's Go library sends `null` to unwrap with the token of the client itself.
+    #[test]
+    fn a_body_of_nothing_or_null_has_no_fields() {
+        for body in [&b""[..], b" \r\n", b"null", b" null\n"] {
+            assert!(parse_json(body).unwrap().0.is_empty(), "{body:?}");
+        }
+        for body in [&b"nul"[..], b"null null", b"NULL", b"[]", b"\"null\"", b"0"] {
+            assert_eq!(parse_json(body).err().unwrap().status, 400, "{body:?}");
+        }
     }
 
     #[test]

@@ -17,13 +17,13 @@ pub(super) async fn mounts(zone: &Zone, call: &Call, tail: &str) -> Result<Reply
     if let Some(path) = path.strip_suffix("/tune") {
         return tune(zone, call, path).await;
     }
-    if path.starts_with("auth/") {
-        return Err(Fault::bad_request(
-            "auth methods are enabled, read and disabled at sys/auth",
-        ));
-    }
     match (operation, path) {
         (Operation::Read | Operation::List, "") => list(zone),
+        // Vault's Go library, and Terraform with it, reads an auth method here.
+        (operation, path) if path.starts_with("auth/") && operation != Operation::Read => {
+            let text = "auth methods are enabled and disabled at sys/auth";
+            Err(Fault::bad_request(text))
+        }
         (Operation::Read, path) => {
             let mount = at(zone, path)?;
             Reply::data(&describe(&mount))
@@ -265,11 +265,11 @@ pub(super) fn at(zone: &Zone, path: &str) -> Result<Arc<Mount>, Fault> {
         .mount_of(&whole)?
         .filter(|mount| mount.path.as_str() == whole);
     found.ok_or_else(|| {
-        let engine = match whole.starts_with("auth/") {
-            true => "auth method",
-            false => "secret engine",
-        };
-        Fault::bad_request(format!("No {engine} mount at that path"))
+        // Terraform knows by these words that there is nothing any more.
+        Fault::bad_request(match whole.starts_with("auth/") {
+            true => "No auth engine at that path",
+            false => "No secret engine mount at that path",
+        })
     })
 }
 

@@ -7,6 +7,7 @@ go 1.19
 require (
 	github.com/hashicorp/consul-template v0.32.0
 	github.com/hashicorp/vault/api v1.12.2
+	github.com/hashicorp/vault/api/auth/approle v0.6.0
 )
 
 require (

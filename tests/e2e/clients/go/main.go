@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,9 +15,16 @@ import (
 // An area of the API, in a file of its own.
 var areas = map[string]func(context.Context, *api.Client) error{
 	"sys":         system,
+	"sys-more":    systemMore,
+	"zone":        wholeZone,
 	"tokens":      tokens,
 	"token-roles": tokenRoles,
 	"kv":          secrets,
+	"kv1":         secretsWithoutVersions,
+	"wrapping":    wrapping,
+	"approle":     appRoles,
+	"userpass":    users,
+	"identity":    identities,
 	"pki":         certificates,
 }
 
@@ -61,4 +69,57 @@ func first(errors ...error) error {
 		}
 	}
 	return nil
+}
+
+// must is the value of a call that has to succeed. It panics else: the trace says which.
+func must[T any](value T, err error) T {
+	done(err)
+	return value
+}
+
+// done is the same for a call without a value.
+func done(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// holds stops like must, with what was found.
+func holds(condition bool, found ...any) {
+	if !condition {
+		text, _ := json.Marshal(found)
+		panic(string(text))
+	}
+}
+
+// refused stops unless err is the API's with this status.
+func refused(want int, err error) {
+	holds(status(err) == want, "expected", want, fmt.Sprint(err))
+}
+
+// as is the same client with another token.
+func as(client *api.Client, token string) *api.Client {
+	own := must(client.Clone())
+	own.SetToken(token)
+	return own
+}
+
+// texts are the members of a list.
+func texts(list any) []string {
+	var all []string
+	items, _ := list.([]any)
+	for _, item := range items {
+		all = append(all, item.(string))
+	}
+	return all
+}
+
+// same says whether a list has just these members, in this order.
+func same(list any, members ...string) bool {
+	return fmt.Sprint(texts(list)) == fmt.Sprint(members)
+}
+
+// number is what a number of an answer says.
+func number(value any) int64 {
+	return must(value.(json.Number).Int64())
 }

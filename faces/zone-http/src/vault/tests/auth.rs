@@ -55,10 +55,7 @@ async fn methods_are_enabled_listed_tuned_and_disabled() {
     assert_eq!(&one.json()["data"], apps);
     let missing = bench.root("GET", "sys/auth/apps", NONE).await;
     plain(&missing, 400);
-    assert_eq!(
-        missing.brief(),
-        r#"400 ["No auth method mount at that path"]"#
-    );
+    assert_eq!(missing.brief(), r#"400 ["No auth engine at that path"]"#);
 
     let gone = bench.root("DELETE", "sys/auth/team/apps", NONE).await;
     plain(&gone, 204);
@@ -184,11 +181,7 @@ async fn what_cannot_be_enabled_is_named() {
         assert!(refused.text.contains(text), "{path}: {refused:?}");
     }
     for path in ["sys/mounts/auth/x", "sys/mounts/auth/token"] {
-        for (method, body) in [
-            ("GET", NONE),
-            ("DELETE", NONE),
-            ("POST", json!({ "type": "kv-v2" })),
-        ] {
+        for (method, body) in [("DELETE", NONE), ("POST", json!({ "type": "kv-v2" }))] {
             let refused = bench.root(method, path, body).await;
             assert!(
                 refused.status == 400 && refused.text.contains("sys/auth"),
@@ -239,4 +232,24 @@ async fn auth_methods_are_the_operators() {
         let stranger = bench.send(method, "sys/auth", NONE).await;
         plain(&stranger, 403);
     }
+}
+
+/// Vault's Go library reads an auth method there, because `sys/auth/PATH` needs sudo.
+#[tokio::test]
+async fn an_auth_method_is_read_at_sys_mounts_too() {
+    let bench = Bench::with_methods().await;
+    for name in ["approle", "token"] {
+        let path = format!("sys/mounts/auth/{name}");
+        let (here, there) = (
+            bench.root("GET", &path, NONE).await,
+            bench.root("GET", &format!("sys/auth/{name}"), NONE).await,
+        );
+        plain(&here, 200);
+        assert_eq!(here.json()["data"], there.json()["data"]);
+        let policy = format!("path \"{path}\" {{ capabilities = [\"read\"] }}");
+        let own = bench.token(&policy).await;
+        assert_eq!(bench.by(&own, "GET", &path, NONE).await.status, 200);
+    }
+    let none = bench.root("GET", "sys/mounts/auth/none", NONE).await;
+    assert_eq!(none.brief(), r#"400 ["No auth engine at that path"]"#);
 }
