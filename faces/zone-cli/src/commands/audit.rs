@@ -64,7 +64,12 @@ pub(super) mod list {
                 };
                 row.push(replication.to_owned());
                 let options = device["options"].as_object().into_iter().flatten();
-                let options = options.map(|(key, value)| format!("{key}={}", plain(value)));
+                let key = device
+                    .as_object()
+                    .and_then(|device| device.get_key_value("public_key"));
+                let options = options
+                    .chain(key)
+                    .map(|(key, value)| format!("{key}={}", plain(value)));
                 row.push(options.collect::<Vec<_>>().join(" "));
             }
             rows.push(row);

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use zone_access::Operation;
 use zone_auth::{AuthService, NewSecretId, Role, RoleChange, SecretIdAt, SecretIdInfo};
-use zone_types::Secret;
+use zone_types::{Cidr, Secret};
 
-use super::auth::{cidrs, count, show_token, shown_cidrs, token_change};
+use super::auth::{cidrs, count, show_token, token_change};
 use super::exchange::{Answer, Call, Fault, Reply};
 use super::fields::Fields;
 use super::sys::writes;
@@ -165,9 +165,15 @@ fn change(data: &Map<String, Value>) -> Result<RoleChange, Fault> {
     })
 }
 
+/// Blocks of secret ids, always with their length, as Vault keeps these. Terraform makes a secret
+/// id anew if they are spelt in another way than it was asked for.
+fn blocks(cidrs: &[Cidr]) -> Vec<String> {
+    cidrs.iter().map(Cidr::to_string).collect()
+}
+
 fn show(role: &Role) -> Value {
     let mut shown = show_token(&role.token);
-    let bound = shown_cidrs(&role.secret_id_bound_cidrs);
+    let bound = blocks(&role.secret_id_bound_cidrs);
     shown["bind_secret_id"] = role.bind_secret_id.into();
     shown["local_secret_ids"] = role.local_secret_ids.into();
     shown["secret_id_bound_cidrs"] = match bound.is_empty() {
@@ -274,7 +280,7 @@ fn show_secret_id(info: &SecretIdInfo) -> Value {
     // Vault's way to say never.
     let never = || json!("0001-01-01T00:00:00Z");
     json!({
-        "cidr_list": shown_cidrs(&info.cidrs),
+        "cidr_list": blocks(&info.cidrs),
         "creation_time": info.creation_time,
         "expiration_time": info.expiration_time.map_or_else(never, |end| json!(end)),
         "last_updated_time": info.last_updated_time,
@@ -282,7 +288,7 @@ fn show_secret_id(info: &SecretIdInfo) -> Value {
         "secret_id_accessor": info.accessor,
         "secret_id_num_uses": info.num_uses,
         "secret_id_ttl": info.ttl,
-        "token_bound_cidrs": shown_cidrs(&info.token_cidrs),
+        "token_bound_cidrs": blocks(&info.token_cidrs),
     })
 }
 

@@ -99,7 +99,7 @@ pub(super) fn show_token(params: &TokenParams) -> Value {
 }
 
 /// Blocks as Vault shows them: one address without its length.
-pub(super) fn shown_cidrs(cidrs: &[Cidr]) -> Vec<String> {
+fn shown_cidrs(cidrs: &[Cidr]) -> Vec<String> {
     let show = |cidr: &Cidr| {
         let text = cidr.to_string();
         let whole = if text.contains(':') { "/128" } else { "/32" };

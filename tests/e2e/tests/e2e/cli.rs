@@ -194,7 +194,7 @@ fn roles_and_batch_tokens(operator: &Operator<'_>) {
 fn trail(operator: &Operator<'_>) {
     operator.does(&["kv", "put", "secret/found", "v=needle-in-the-trail"]);
     let devices = operator.json(&["audit", "list", "-detailed"]);
-    let key = devices["file/"]["options"]["public_key"].as_str().unwrap();
+    let key = devices["file/"]["public_key"].as_str().unwrap();
     let file = operator.head.place.audit_log();
     let file = file.to_str().unwrap();
     let hash = [

@@ -245,7 +245,7 @@ async fn check(root: &Api, promised: &Promised) {
 
 async fn checkpoint_key(root: &Api) -> PublicKey {
     let devices = root.get("sys/audit").await.expect(200).data();
-    let key = devices["file/"]["options"]["public_key"]
+    let key = devices["file/"]["public_key"]
         .as_str()
         .expect("the device's key");
     PublicKey::from_spki(&hex::decode(key).unwrap()).unwrap()

@@ -28,6 +28,7 @@ mod races;
 mod reload;
 mod services;
 mod systemd;
+mod terraform;
 mod tls;
 mod tokens;
 mod turning;

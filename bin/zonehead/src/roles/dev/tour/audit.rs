@@ -79,13 +79,11 @@ impl Device {
     async fn of_file(client: &Client, file: &str) -> anyhow::Result<Self> {
         let devices = client.read("sys/audit", &[]).await?;
         let devices = devices.and_then(|reply| reply.data).unwrap_or_default();
-        let mut devices = devices
+        let (path, device) = devices
             .iter()
-            .map(|(path, device)| (path, &device["options"]));
-        let (path, options) = devices
-            .find(|(_, options)| options["file_path"] == file)
+            .find(|(_, device)| device["options"]["file_path"] == file)
             .with_context(|| format!("no audit device writes to {file}"))?;
-        let key = options["public_key"].as_str();
+        let key = device["public_key"].as_str();
         Ok(Self {
             name: path.trim_end_matches('/').to_owned(),
             key: key
