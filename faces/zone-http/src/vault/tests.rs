@@ -2,6 +2,7 @@
 
 mod audited;
 mod auth;
+mod cases;
 mod ceremonies;
 mod events;
 mod host;

@@ -13,7 +13,7 @@ use crate::testing::{Bench, Shown};
 const NONE: Value = Value::Null;
 
 /// Where the bench has an engine.
-fn place(engine: &Engine) -> &'static str {
+pub(super) fn place(engine: &Engine) -> &'static str {
     match engine.kind {
         MountKind::Kv if engine.version == Some(1) => "old",
         MountKind::Kv => "secret",
@@ -24,7 +24,7 @@ fn place(engine: &Engine) -> &'static str {
     }
 }
 
-fn method(operation: Operation) -> &'static str {
+pub(super) fn method(operation: Operation) -> &'static str {
     match operation {
         Operation::Read => "GET",
         Operation::List => "LIST",
