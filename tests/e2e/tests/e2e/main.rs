@@ -16,6 +16,7 @@ mod events;
 mod first_hour;
 mod go;
 mod hvac;
+mod kills;
 mod life;
 mod limits;
 mod listeners;
