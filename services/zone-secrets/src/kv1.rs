@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
+use zone_access::event::Event;
 use zone_access::{Access, AccessError, Chore, Mount, MountKind, Operation, Permit};
 use zone_barrier::batch::Change;
 use zone_barrier::{BarrierError, Batch};
@@ -151,6 +152,7 @@ impl KvService {
     ) -> Result<bool, KvError> {
         let mark = upgrade_key(permit.mount())?;
         let mut batch = Batch::new().require_absent(mark).require(key.clone(), at);
+        batch.announcements.push(self.changed(permit, &change)?);
         batch.changes.push(change);
         match self.barrier.commit(batch).await {
             Ok(_) => Ok(true),
@@ -160,6 +162,17 @@ impl KvService {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What a change tells of itself (docs/formats/events.md).
+    fn changed(&self, permit: &Permit, change: &Change) -> Result<Zeroizing<Vec<u8>>, KvError> {
+        let path = permit.path().as_str();
+        let about = |kind| Event::about(permit, &*self.random, kind, path).with("modified", "true");
+        let event = match change {
+            Change::Put(..) => about("kv-v1/write").with("data_path", path),
+            _ => about("kv-v1/delete"),
+        };
+        event.encode().map_err(|_| KvError::Corrupt)
     }
 
     async fn unless_upgrading(&self, permit: &Permit) -> Result<(), KvError> {

@@ -6,14 +6,14 @@ use zone_access::Operation;
 use zone_access::event::Event;
 use zone_barrier::{Events, Told};
 use zone_secrets::kv2::{ConfigUpdate, CustomChange, MetadataUpdate};
-use zone_testkit::Fault;
+use zone_testkit::{Fault, Lab};
 
 use crate::zone::Zone;
 
 /// The next event, and that `end` follows: nothing else was told.
-async fn next(zone: &Zone, events: &mut Events) -> Option<Event> {
+pub(crate) async fn next(lab: &Lab, events: &mut Events) -> Option<Event> {
     let end = zone_barrier::Batch::new().announce("end");
-    zone.lab.barrier.commit(end).await.unwrap();
+    lab.barrier.commit(end).await.unwrap();
     let mut told = Vec::new();
     loop {
         match events.next().await.unwrap() {
@@ -26,7 +26,7 @@ async fn next(zone: &Zone, events: &mut Events) -> Option<Event> {
     told.pop()
 }
 
-fn facts(event: &Event) -> String {
+pub(crate) fn facts(event: &Event) -> String {
     let facts = event.metadata.iter();
     let facts: Vec<String> = facts
         .map(|(name, value)| format!("{name}={value}"))
@@ -46,7 +46,7 @@ fn canary() -> MetadataUpdate {
 async fn each_change_tells_one_event_in_vaults_words() {
     let zone = Zone::new().await;
     let mut events = zone.lab.barrier.events();
-    let mut told = async || facts(&next(&zone, &mut events).await.unwrap());
+    let mut told = async || facts(&next(&zone.lab, &mut events).await.unwrap());
     let versioned = |operation: &str, path: &str, current: u64, oldest: u64| {
         format!(
             "kv-v2/{operation} current_version={current} data_path=kv/data/app \
@@ -97,7 +97,7 @@ async fn what_changes_nothing_or_fails_tells_nothing() {
     zone.read("app", None).await;
     zone.lab.store.fail_at(1, Fault::Full);
     assert!(zone.write("app", r#"{"a":3}"#, None).await.is_err());
-    assert_eq!(next(&zone, &mut events).await, None);
+    assert_eq!(next(&zone.lab, &mut events).await, None);
 }
 
 #[tokio::test]
@@ -106,7 +106,11 @@ async fn a_canary_tells_each_reading_of_its_values_once() {
     zone.put("bait", r#"{"a":1}"#).await;
     zone.set("bait", canary()).await.unwrap();
     let mut events = zone.lab.barrier.events();
-    let mut told = async || next(&zone, &mut events).await.map(|event| facts(&event));
+    let mut told = async || {
+        next(&zone.lab, &mut events)
+            .await
+            .map(|event| facts(&event))
+    };
     let read = |operation: &str| {
         Some(format!(
             "zone/canary-read data_path=kv/data/bait display_name=root modified=false \

@@ -8,6 +8,7 @@ use zone_access::{Mount, MountKind, NewMount, Operation};
 use zone_secrets::{KvError, KvService, Upgrades};
 use zone_testkit::{Fault, Lab};
 
+use crate::events::{facts, next};
 use crate::zone::object;
 
 /// A mount of version 1 at `kv/`.
@@ -31,6 +32,12 @@ impl Old {
         lab.access
             .also_do(Arc::new(Upgrades::new(kv.clone(), lab.access.clone())));
         Self { lab, kv }
+    }
+
+    async fn delete(&self, path: &str) -> Result<(), KvError> {
+        let path = format!("kv/{path}");
+        let permit = self.lab.permit(Operation::Delete, &path).await;
+        self.kv.kv1_delete(&permit).await
     }
 
     async fn write(&self, path: &str, data: &str) -> Result<(), KvError> {
@@ -89,6 +96,28 @@ impl Old {
 const TIMES: &str = r#"{"z":1.10,"a":{"b":[1,2]},"ttl":"1h"}"#;
 
 #[tokio::test]
+async fn each_change_of_version_1_tells_one_event_in_vaults_words() {
+    let old = Old::new().await;
+    let mut events = old.lab.barrier.events();
+    for data in [r#"{"a":"CANARY"}"#, r#"{"b":"CANARY"}"#] {
+        old.write("app/db", data).await.unwrap();
+        let told = next(&old.lab, &mut events).await.unwrap();
+        assert_eq!(told.path, "kv/app/db", "who may read there hears of it");
+        let said = "kv-v1/write data_path=kv/app/db modified=true operation=write path=kv/app/db";
+        assert_eq!(facts(&told), said);
+        assert!(!format!("{told:?}").contains("CANARY"));
+    }
+    old.write("app/db", "{}").await.unwrap_err();
+    old.delete("app/db").await.unwrap();
+    let told = next(&old.lab, &mut events).await.unwrap();
+    let said = "kv-v1/delete modified=true operation=delete path=kv/app/db";
+    assert_eq!(facts(&told), said);
+    // What changes nothing tells nothing.
+    old.delete("app/db").await.unwrap();
+    assert_eq!(next(&old.lab, &mut events).await, None);
+}
+
+#[tokio::test]
 async fn a_secret_is_kept_to_the_letter_and_replaced_whole() {
     let old = Old::new().await;
     old.write("app/db", TIMES).await.unwrap();
@@ -99,9 +128,8 @@ async fn a_secret_is_kept_to_the_letter_and_replaced_whole() {
     let large = format!(r#"{{"x":"{}"}}"#, "y".repeat(300_000));
     old.write("large", &large).await.unwrap();
     assert_eq!(old.read("large").await, large);
-    let permit = old.lab.permit(Operation::Delete, "kv/app/db").await;
-    old.kv.kv1_delete(&permit).await.unwrap();
-    old.kv.kv1_delete(&permit).await.unwrap();
+    old.delete("app/db").await.unwrap();
+    old.delete("app/db").await.unwrap();
     assert_eq!(old.read("app/db").await, "no such secret");
 }
 

@@ -95,6 +95,40 @@ async fn a_websocket_client_hears_what_it_may_until_its_token_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_websocket_client_hears_of_kv_version_1() {
+    let (head, api, _) = zone().await;
+    let mount = json!({ "type": "kv", "options": { "version": "1" } });
+    api.put("sys/mounts/old", &mount).await.expect(204);
+    let policy = r#"path "sys/events/subscribe/kv-v1/*" { capabilities = ["read"] }
+path "old/mine/*" { capabilities = ["read"] }"#;
+    let policy = json!({ "policy": policy });
+    api.put("sys/policies/acl/ear", &policy).await.expect(204);
+    let ask = json!({ "policies": ["ear"] });
+    let made = api.put("auth/token/create", &ask).await.expect(200).json();
+    let token = made["auth"]["client_token"].as_str().unwrap();
+    let ear = websocket(&head, token, "kv-v1/*?json=true");
+    ear.wait_for(0, "ready");
+    let secret = json!({ "v": "CANARY-VALUE" });
+    for path in ["old/other", "old/mine/a"] {
+        api.put(path, &secret).await.expect(204);
+    }
+    let told = |line: String| -> Value { serde_json::from_str(&line).unwrap() };
+    let write = told(ear.wait_for(1, "kv-v1/write"));
+    let metadata = &write["data"]["event"]["metadata"];
+    let expected = json!({ "path": "old/mine/a", "data_path": "old/mine/a",
+                           "operation": "write", "modified": "true" });
+    assert_eq!(*metadata, expected);
+    api.delete("old/mine/a").await.expect(204);
+    let delete = told(ear.wait_for(2, "kv-v1/delete"));
+    assert_eq!(delete["data"]["event_type"], "kv-v1/delete");
+    let expected = json!({ "path": "old/mine/a", "operation": "delete", "modified": "true" });
+    assert_eq!(delete["data"]["event"]["metadata"], expected);
+    assert!(!ear.log().contains("CANARY-VALUE") && !ear.log().contains("other"));
+    // Another type is another right.
+    websocket(&head, token, "kv-v2/*?json=true").wait_for(0, "refused 403");
+}
+
+#[tokio::test]
 async fn curl_hears_the_same_as_server_sent_events() {
     let (head, api, _) = zone().await;
     let token = listener(&api).await;
