@@ -102,7 +102,7 @@ pub(super) fn loggers(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fau
     }
 }
 
-/// `sys/in-flight-req`.
+/// `sys/in-flight-req`: the requests by their ids, without an envelope, as Vault documents it.
 pub(super) fn in_flight(zone: &Zone) -> Result<Reply, Fault> {
     let mut all = Map::new();
     for (id, request) in zone.in_flight.all() {
@@ -111,10 +111,14 @@ pub(super) fn in_flight(zone: &Zone) -> Result<Reply, Fault> {
             "client_remote_address": request.client.to_string(),
             "request_path": format!("/v1/{}", request.path),
             "request_method": request.method,
+            "client_id": "",
         });
         all.insert(id, shown);
     }
-    Reply::data(&all)
+    Ok(Reply::Raw {
+        content_type: "application/json",
+        body: Value::Object(all).to_string().into_bytes(),
+    })
 }
 
 /// `sys/version-history`.

@@ -261,7 +261,7 @@ async fn lookup(
         "meta": record.meta,
         "namespace_path": "",
         "num_uses": record.num_uses,
-        "orphan": record.orphan(),
+        "orphan": access.is_orphan(entry).await?,
         "path": record.path,
         "policies": record.policies,
         "renewable": record.renewable,

@@ -457,7 +457,7 @@ impl Access {
         Ok(false)
     }
 
-    async fn stored_token(
+    pub(super) async fn stored_token(
         &self,
         state: &OpenState,
         id: &TokenId,

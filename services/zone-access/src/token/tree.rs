@@ -133,6 +133,17 @@ impl Access {
         }
     }
 
+    /// Whether a token that counts has no parent: it never had one, or that one was ended by
+    /// [`Access::revoke_orphan`], whatever of the work behind it is done.
+    pub async fn is_orphan(&self, entry: &TokenEntry) -> Result<bool, AccessError> {
+        let Some(parent) = &entry.record.parent else {
+            return Ok(true);
+        };
+        let state = self.state()?;
+        Ok(self.stored_token(&state, parent).await?.is_none()
+            && self.children_of_ended(parent).await? != Some(Children::End))
+    }
+
     /// What became of the children of a token that has no record; `None` if it had none, or they
     /// are taken care of.
     pub(super) async fn children_of_ended(

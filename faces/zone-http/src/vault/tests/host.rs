@@ -411,9 +411,10 @@ async fn levels_of_the_log_are_changed_while_it_runs() {
 async fn requests_in_flight_and_versions_are_shown() {
     let bench = Bench::new().await;
     let shown = bench.root("GET", "sys/in-flight-req", NONE).await.json();
-    let all = shown["data"].as_object().unwrap();
-    let own = &all[shown["request_id"].as_str().unwrap()];
+    let all = shown.as_object().unwrap();
     assert_eq!(all.len(), 1);
+    let (id, own) = all.iter().next().unwrap();
+    assert_eq!(bench.trail.lines().last().unwrap()["request"]["id"], **id);
     assert_eq!(own["request_path"], "/v1/sys/in-flight-req");
     assert_eq!(own["request_method"], "GET");
     assert_eq!(own["client_remote_address"], "10.1.2.3:40000");

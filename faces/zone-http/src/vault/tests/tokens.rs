@@ -390,3 +390,31 @@ async fn b1_no_audit_line_holds_a_batch_token() {
     assert!(lines.contains(r#""token_type":"batch""#), "{lines}");
     assert!(!lines.contains(&text[4..]));
 }
+
+/// At once, though the child's record is changed behind the answer.
+#[tokio::test]
+async fn a_child_of_a_token_that_was_revoked_alone_is_shown_as_an_orphan() {
+    let bench = Bench::new().await;
+    let made = async |token: &str| {
+        let made = bench
+            .by(token, "POST", "auth/token/create", json!({}))
+            .await;
+        made.json()["auth"]["client_token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let parent = made(&bench.root).await;
+    let child = made(&parent).await;
+    let own = async || {
+        let own = bench
+            .by(&child, "GET", "auth/token/lookup-self", Value::Null)
+            .await;
+        own.json()["data"]["orphan"].clone()
+    };
+    assert_eq!(own().await, false);
+    let alone = json!({ "token": parent });
+    let revoked = bench.root("POST", "auth/token/revoke-orphan", alone).await;
+    assert_eq!(revoked.status, 204);
+    assert_eq!(own().await, true);
+}
