@@ -164,6 +164,36 @@ async fn kill_9_at_each_step_of_a_verified_rekey_leaves_one_set_of_shares_that_o
     assert!(turned[0] >= 3 && turned[1] >= 1, "{turned:?}");
 }
 
+/// Without verification the new shares count when the answer with them was given, and not before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_behind_the_answer_with_new_shares_keeps_them_and_before_it_the_old_ones() {
+    let place = Place::new();
+    let mut head = place.start();
+    let keys = head.init(3, 2).await;
+    let mut shares = keys.base64.clone();
+    head.unseal_with(&shares[..2]).await;
+    for given in [1, 2, 1, 2, 2] {
+        let root = head.with_token(&keys.root_token);
+        let ask = json!({ "secret_shares": 3, "secret_threshold": 2 });
+        let begun = root.put("sys/rekey/init", &ask).await.expect(200).json();
+        let mut made = Value::Null;
+        for share in &shares[..given] {
+            let give = json!({ "key": share, "nonce": begun["nonce"] });
+            made = root.put("sys/rekey/update", &give).await.expect(200).json();
+        }
+        head.process.kill();
+        head = place.start();
+        if given == 2 {
+            assert!(!opens(&head, &shares[..2]).await, "the old ones count too");
+            let texts = made["keys_base64"].as_array().unwrap().iter();
+            shares = texts
+                .map(|text| text.as_str().unwrap().to_owned())
+                .collect();
+        }
+        assert!(opens(&head, &shares[..2]).await, "neither");
+    }
+}
+
 /// What must be there, wherever the mounts are.
 struct Moving {
     keys: Keys,
