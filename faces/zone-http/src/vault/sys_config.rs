@@ -140,16 +140,16 @@ fn audited_headers(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     }
 }
 
-async fn audited_header(zone: &Zone, call: &Call, name: &str) -> Result<Reply, Fault> {
-    let name = header(name)?;
+async fn audited_header(zone: &Zone, call: &Call, spelt: &str) -> Result<Reply, Fault> {
+    let name = header(spelt)?;
     match call.permit.operation() {
         Operation::Read => {
             let settings = zone.system.settings();
             let found = settings.audited_headers.get(&name);
-            let found = found.ok_or_else(|| {
-                Fault::bad_request("Could not find header in the audit configuration")
-            })?;
-            Reply::data(&json!({ name.as_str(): found }))
+            // Terraform knows by just these words that it is gone, and looks for its own spelling.
+            let found =
+                found.ok_or_else(|| Fault::bad_request("Could not find header in config"))?;
+            Reply::data(&json!({ spelt: found }))
         }
         Operation::Delete => {
             change(zone, call, move |settings| {

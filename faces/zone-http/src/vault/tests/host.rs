@@ -235,7 +235,7 @@ async fn request_headers_are_audited_as_they_are_configured() {
         .root("GET", &format!("{area}/X-User"), NONE)
         .await
         .json();
-    assert_eq!(one["data"], json!({ "x-user": { "hmac": true } }));
+    assert_eq!(one["data"], json!({ "X-User": { "hmac": true } }));
     let send = async || {
         bench.trail.clear();
         let long = "x".repeat(257);
@@ -405,6 +405,24 @@ async fn levels_of_the_log_are_changed_while_it_runs() {
         bench.root("DELETE", "sys/loggers/none", NONE).await.status,
         400
     );
+}
+
+/// Terraform takes what stands under its own spelling without looking, and knows by these words that
+/// there is nothing.
+#[tokio::test]
+async fn an_audited_header_is_shown_under_the_name_that_was_asked_for() {
+    let bench = Bench::new().await;
+    let path = "sys/config/auditing/request-headers/X-Trace-Id";
+    let hmac = json!({ "hmac": true });
+    bench.root("PUT", path, hmac.clone()).await;
+    for name in ["X-Trace-Id", "x-trace-id"] {
+        let path = format!("sys/config/auditing/request-headers/{name}");
+        let shown = bench.root("GET", &path, NONE).await.json();
+        assert_eq!(shown["data"], json!({ name: hmac }));
+    }
+    bench.root("DELETE", path, NONE).await;
+    let gone = bench.root("GET", path, NONE).await;
+    assert_eq!(gone.brief(), r#"400 ["Could not find header in config"]"#);
 }
 
 #[tokio::test]

@@ -1,167 +1,14 @@
-//! Terraform's provider for Vault, as a recorded sequence: its calls in their order, with the bodies
-//! that it sends and the fields that it reads.
-//!
-//! Read from `hashicorp/terraform-provider-vault` at commit 31447510 (behind 5.11.0), with its
-//! `vault/api` 1.23.0: `internal/provider/meta.go`, `util/mountutil`, and the resources named below.
-//! The provider itself cannot be had here; a field that it takes without looking (a type assertion
-//! in Go) is asserted, because without it the provider crashes.
+//! The resources of a usual configuration: mounts, policies, secrets, auth methods, tokens, identity,
+//! an audit device, a CA.
 
 use http::Method;
 use serde_json::{Value, json};
-use zone_e2e::{Answer, Api, Head};
+use zone_e2e::Api;
 
-/// What the provider keeps of one resource, and how it looks after it.
-struct Managed {
-    /// Its address.
-    name: &'static str,
-    /// What a refresh asks.
-    reads: Vec<Read>,
-    /// How it is destroyed.
-    destroy: Option<(Method, String, Value)>,
-}
-
-/// One read of a refresh.
-struct Read {
-    method: Method,
-    path: String,
-    body: Value,
-    /// The fields of `data` that a difference would be planned for.
-    expected: Value,
-}
-
-/// The resources in the order of their making.
-#[derive(Default)]
-struct State(Vec<Managed>);
-
-impl State {
-    fn keep(&mut self, name: &'static str, reads: Vec<Read>, destroy: (Method, String)) {
-        let (method, path) = destroy;
-        let destroy = Some((method, path, Value::Null));
-        self.0.push(Managed {
-            name,
-            reads,
-            destroy,
-        });
-    }
-}
-
-fn read(path: impl Into<String>, expected: Value) -> Read {
-    Read {
-        method: Method::GET,
-        path: path.into(),
-        body: Value::Null,
-        expected,
-    }
-}
-
-/// One call as Go's library makes it: no content type, `X-Vault-Request`.
-async fn call(api: &Api, method: Method, path: &str, body: &Value) -> Answer {
-    let body = match body {
-        Value::Null => String::new(),
-        body => body.to_string(),
-    };
-    let api = api.header("x-vault-request", "true");
-    api.send(method, path, "", body).await
-}
-
-async fn write(api: &Api, path: &str, body: &Value) -> Answer {
-    call(api, Method::PUT, path, body).await
-}
-
-async fn post(api: &Api, path: &str, body: &Value) -> Answer {
-    call(api, Method::POST, path, body).await
-}
-
-/// `NewProviderMeta`: looks the token up, asks for the version, makes a child token.
-async fn configure(api: &Api) -> Api {
-    let own = call(api, Method::GET, "auth/token/lookup-self", &Value::Null).await;
-    let own = own.expect(200).data();
-    assert!(own["namespace_path"].is_string(), "{own}");
-    assert!(own["ttl"].is_u64() && own["policies"].is_array(), "{own}");
-    let child = json!({
-        "display_name": "terraform", "ttl": "1200s", "explicit_max_ttl": "1200s",
-        "renewable": false, "num_uses": 0, "type": "", "entity_alias": "",
-    });
-    let child = post(api, "auth/token/create", &child)
-        .await
-        .expect(200)
-        .json();
-    let auth = &child["auth"];
-    assert_eq!(
-        (&auth["lease_duration"], &auth["renewable"]),
-        (&json!(1200), &json!(false))
-    );
-    assert!(auth["policies"].is_array(), "{auth}");
-    let api = api.token(auth["client_token"].as_str().unwrap());
-    let status = call(&api, Method::GET, "sys/seal-status", &Value::Null).await;
-    let status = status.expect(200).json();
-    let version = status["version"].as_str().unwrap();
-    let numbers: Vec<u32> = version.split('.').map(|n| n.parse().unwrap()).collect();
-    assert!(
-        numbers.len() == 3 && numbers >= vec![1, 11, 0],
-        "no +ent, many issuers: {version}"
-    );
-    api
-}
-
-/// Fields of `expected` in `found`, through objects.
-fn differs(expected: &Value, found: &Value) -> Option<String> {
-    match expected {
-        Value::Object(fields) if found.is_object() => fields
-            .iter()
-            .find_map(|(name, value)| Some(format!("{name}: {}", differs(value, &found[name])?))),
-        expected if expected == found => None,
-        expected => Some(format!("{found}, not {expected}")),
-    }
-}
-
-/// `plan`: every read again. Nothing may differ.
-async fn refresh(api: &Api, state: &State) {
-    for managed in &state.0 {
-        for read in &managed.reads {
-            let found = call(api, read.method.clone(), &read.path, &read.body).await;
-            let data = found.expect(200).data();
-            let difference = differs(&read.expected, &data);
-            assert_eq!(difference, None, "{}: {}", managed.name, read.path);
-        }
-    }
-}
-
-/// `destroy`: in the other order. Then the provider must understand that there is nothing.
-async fn destroy(api: &Api, state: &State) {
-    for managed in state.0.iter().rev() {
-        if let Some((method, path, body)) = &managed.destroy {
-            let gone = call(api, method.clone(), path, body).await;
-            assert!(
-                matches!(gone.status, 200 | 204),
-                "{}: {}",
-                managed.name,
-                gone.text()
-            );
-        }
-    }
-    for managed in &state.0 {
-        let Some(read) = managed.reads.first() else {
-            continue;
-        };
-        let left = call(api, read.method.clone(), &read.path, &read.body).await;
-        let (errors, name) = (left.errors(), managed.name);
-        let known = match left.status {
-            400 => {
-                errors.contains("No secret engine mount at") || errors.contains("No auth engine")
-            }
-            403 => errors.contains("invalid accessor"),
-            404 => true,
-            // The list of audit devices.
-            200 => differs(&read.expected, &left.data()).is_some(),
-            _ => false,
-        };
-        assert!(known, "{name}: {} {}", left.status, left.text());
-    }
-}
+use super::{Managed, Read, State, call, post, read, write};
 
 /// `vault_mount`, `vault_policy`, `vault_kv_secret_v2`, `vault_kv_secret`.
-async fn secrets(api: &Api, state: &mut State) {
+pub(super) async fn secrets(api: &Api, state: &mut State) {
     for (name, path, version) in [
         ("vault_mount.kv", "tf-kv", "2"),
         ("vault_mount.old", "tf-old", "1"),
@@ -228,7 +75,7 @@ async fn secrets(api: &Api, state: &mut State) {
 }
 
 /// A changed `vault_mount`: `tuneMountWithMap`, then a move.
-async fn change_mount(api: &Api, state: &mut State) {
+pub(super) async fn change_mount(api: &Api, state: &mut State) {
     let moved = json!({ "from": "tf-kv", "to": "tf-moved" });
     let id = post(api, "sys/remount", &moved)
         .await
@@ -263,7 +110,7 @@ async fn change_mount(api: &Api, state: &mut State) {
 }
 
 /// `vault_auth_backend` of both kinds; gives the accessor of userpass.
-async fn auth_backends(api: &Api, state: &mut State) -> Value {
+pub(super) async fn auth_backends(api: &Api, state: &mut State) -> Value {
     let mut accessor = Value::Null;
     for (name, kind, path) in [
         ("vault_auth_backend.approle", "approle", "tf-approle"),
@@ -300,7 +147,7 @@ async fn auth_backends(api: &Api, state: &mut State) -> Value {
 }
 
 /// `vault_approle_auth_backend_role` and `…_role_secret_id`, also wrapped.
-async fn approle(api: &Api, state: &mut State) {
+pub(super) async fn approle(api: &Api, state: &mut State) {
     let role = "auth/tf-approle/role/web";
     let asked = json!({
         "token_policies": ["tf"], "token_type": "default", "token_ttl": 1200,
@@ -376,7 +223,7 @@ async fn approle(api: &Api, state: &mut State) {
 }
 
 /// `vault_token`.
-async fn token(api: &Api, state: &mut State) {
+pub(super) async fn token(api: &Api, state: &mut State) {
     let ask = json!({ "policies": ["tf"], "meta": { "who": "tf" }, "ttl": "15m",
                       "no_parent": true, "display_name": "made", "num_uses": 0,
                       "renewable": true, "type": "", "entity_alias": "" });
@@ -417,7 +264,7 @@ async fn token(api: &Api, state: &mut State) {
 }
 
 /// `vault_identity_entity`, `…_entity_alias`, `…_group`, `…_group_alias`.
-async fn identity(api: &Api, state: &mut State, accessor: &Value) {
+pub(super) async fn identity(api: &Api, state: &mut State, accessor: &Value) {
     let entity = json!({ "name": "tf-ann", "policies": ["tf"], "metadata": { "team": "blue" } });
     let made = write(api, "identity/entity", &entity).await.expect(200);
     let id = made.field("id");
@@ -492,7 +339,7 @@ async fn identity(api: &Api, state: &mut State, accessor: &Value) {
 }
 
 /// `vault_audit`: the options are compared as a whole, and all of them are texts.
-async fn audit(api: &Api, state: &mut State, file: &str) {
+pub(super) async fn audit(api: &Api, state: &mut State, file: &str) {
     let options = json!({ "file_path": file });
     let device = json!({ "type": "file", "description": "tf", "options": options, "local": false });
     write(api, "sys/audit/tf", &device).await.expect(204);
@@ -514,7 +361,7 @@ async fn audit(api: &Api, state: &mut State, file: &str) {
 }
 
 /// `vault_pki_secret_backend_root_cert`, `…_role`, `…_cert`.
-async fn pki(api: &Api, state: &mut State) {
+pub(super) async fn pki(api: &Api, state: &mut State) {
     let mount = json!({
         "type": "pki", "description": "", "local": false, "seal_wrap": false,
         "external_entropy_access": false, "options": {},
@@ -636,7 +483,7 @@ async fn role_and_certificate(api: &Api, state: &mut State) {
 }
 
 /// `vault_generic_endpoint` for a user of userpass and a login, as its documentation has it.
-async fn generic(api: &Api, state: &mut State, accessor: &Value) {
+pub(super) async fn generic(api: &Api, state: &mut State, accessor: &Value) {
     let at = "auth/tf-userpass/users/ann";
     let user = json!({ "policies": ["tf"], "password": "changeme" });
     write(api, at, &user).await.expect(204);
@@ -656,42 +503,4 @@ async fn generic(api: &Api, state: &mut State, accessor: &Value) {
         .await
         .expect(200);
     found.field("id");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn terraform_applies_plans_nothing_and_destroys() {
-    let (head, keys) = Head::unsealed().await;
-    let root = head.with_token(&keys.root_token);
-    let all =
-        r#"path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }"#;
-    root.put("sys/policies/acl/admin", &json!({ "policy": all }))
-        .await
-        .expect(204);
-    let admin = json!({ "policies": ["admin"], "ttl": "2h" });
-    let admin = root
-        .put("auth/token/create", &admin)
-        .await
-        .expect(200)
-        .json();
-    let admin = root.token(admin["auth"]["client_token"].as_str().unwrap());
-
-    let mut state = State::default();
-    let first = configure(&admin).await;
-    secrets(&first, &mut state).await;
-    let accessor = auth_backends(&first, &mut state).await;
-    approle(&first, &mut state).await;
-    token(&first, &mut state).await;
-    identity(&first, &mut state, &accessor).await;
-    let file = head.place.data().join("audit/tf.log");
-    audit(&first, &mut state, file.to_str().unwrap()).await;
-    pki(&first, &mut state).await;
-    generic(&first, &mut state, &accessor).await;
-
-    // Another run, with a child token of its own, finds nothing to do.
-    let second = configure(&admin).await;
-    refresh(&second, &state).await;
-    change_mount(&second, &mut state).await;
-    let third = configure(&admin).await;
-    refresh(&third, &state).await;
-    destroy(&third, &state).await;
 }
