@@ -3,6 +3,7 @@
 //! A device's keys are drawn when it is enabled and never leave the barrier. The last line that a
 //! device wrote is remembered there too, so that a file that somebody cut at its end is found out.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +69,8 @@ pub struct AuditDevice {
     pub clear_accessors: bool,
     /// Whether answers to lists are written as the number of their keys.
     pub elide_lists: bool,
+    /// What was asked for when it was made, as it was spelt; of an older device what amounts to it.
+    pub options: BTreeMap<String, String>,
     /// The key that verifies its checkpoints: hex of its `SubjectPublicKeyInfo`; `None`: its
     /// lines are not chained.
     pub public_key: Option<String>,
@@ -88,6 +91,8 @@ pub struct NewDevice {
     pub elide_lists: bool,
     /// Make it although its receiver cannot be reached now (Vault's `skip_test`).
     pub skip_test: bool,
+    /// All options as they were asked for: they are shown again, and change nothing.
+    pub options: BTreeMap<String, String>,
 }
 
 impl NewDevice {
@@ -100,6 +105,7 @@ impl NewDevice {
             clear_accessors: false,
             elide_lists: false,
             skip_test: false,
+            options: BTreeMap::new(),
         }
     }
 }
@@ -124,6 +130,9 @@ struct Record {
     clear_accessors: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     elide_lists: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[zeroize(skip)]
+    options: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -156,6 +165,7 @@ impl Record {
             stream,
             clear_accessors: new.clear_accessors,
             elide_lists: new.elide_lists,
+            options: new.options.clone(),
         })
     }
 
@@ -164,6 +174,22 @@ impl Record {
             Some(target) => AuditTarget::Stream(target.clone()),
             None => AuditTarget::File(self.file_path.clone()),
         }
+    }
+
+    /// As they were asked for. A device that was made before that was kept shows what it does.
+    fn options(&self) -> BTreeMap<String, String> {
+        if !self.options.is_empty() {
+            return self.options.clone();
+        }
+        let mut options = self.target().options();
+        if self.clear_accessors {
+            options.insert("hmac_accessor", "false".to_owned());
+        }
+        if self.elide_lists {
+            options.insert("elide_list_responses", "true".to_owned());
+        }
+        let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+        options.into_iter().map(owned).collect()
     }
 
     fn hmac(&self) -> Result<Secret<[u8; 32]>, SystemError> {
@@ -197,6 +223,7 @@ impl System {
                 target: record.target(),
                 clear_accessors: record.clear_accessors,
                 elide_lists: record.elide_lists,
+                options: record.options(),
                 public_key: match record.stream {
                     Some(_) => None,
                     None => Some(hex::encode(record.signer()?.public_key_spki_der())),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, json};
 use zone_access::Operation;
-use zone_system::{AuditDevice, AuditTarget, NewDevice, StreamTarget};
+use zone_system::{AuditTarget, NewDevice, StreamTarget};
 use zone_types::{Secret, parse_duration};
 
 use super::exchange::{Call, Fault, Reply};
@@ -35,7 +35,7 @@ async fn list(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         let mut entry = json!({
             "type": device.target.kind(),
             "description": device.description,
-            "options": options_of(&device),
+            "options": device.options,
             "local": false,
             "path": path.clone(),
         });
@@ -47,23 +47,12 @@ async fn list(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
     Reply::data(&devices)
 }
 
-/// What was asked for and nothing else: Terraform makes a device anew if its options differ.
-fn options_of(device: &AuditDevice) -> BTreeMap<&'static str, String> {
-    let mut options = device.target.options();
-    if device.clear_accessors {
-        options.insert("hmac_accessor", "false".to_owned());
-    }
-    if device.elide_lists {
-        options.insert("elide_list_responses", "true".to_owned());
-    }
-    options
-}
-
 /// The device that a call describes.
 fn asked(call: &Call, name: &str) -> Result<NewDevice, Fault> {
     let fields = Fields(&call.data);
     let kind = fields.text("type")?;
-    let mut options = Options(fields.text_map("options")?.unwrap_or_default());
+    let given = fields.text_map("options")?.unwrap_or_default();
+    let mut options = Options(given.clone());
     let clear_accessors = !options.flag("hmac_accessor", true)?;
     let elide_lists = options.flag("elide_list_responses", false)?;
     let skip_test = options.flag("skip_test", false)?;
@@ -90,6 +79,7 @@ fn asked(call: &Call, name: &str) -> Result<NewDevice, Fault> {
         clear_accessors,
         elide_lists,
         skip_test,
+        options: given,
     })
 }
 

@@ -164,11 +164,14 @@ async fn records_of_streams_are_written_as_specified_and_read() {
         ("b", StreamTarget::socket(host, Some("unix"), None, true)),
     ];
     for (name, target) in targets {
+        let asked = [("hmac_accessor".to_owned(), "false".to_owned())];
         let device = NewDevice {
             target: AuditTarget::Stream(target.unwrap()),
             clear_accessors: true,
             elide_lists: true,
             skip_test: true,
+            // One as it was before options were kept.
+            options: asked.into_iter().filter(|_| name == "b").collect(),
             ..NewDevice::file(name, "", "")
         };
         head.system.enable_audit(&permit, &device).await.unwrap();

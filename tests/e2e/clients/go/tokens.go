@@ -71,6 +71,7 @@ func tokens(ctx context.Context, client *api.Client) error {
 	if err := check(status(err) == 403, "a used token: %v", err); err != nil {
 		return err
 	}
+	ended(ctx, client)
 	if err := auth.RevokeAccessorWithContext(ctx, accessor); err != nil {
 		return err
 	}
@@ -94,4 +95,36 @@ func watched(client *api.Client, secret *api.Secret) error {
 	case <-time.After(30 * time.Second):
 		return check(false, "the watcher did not renew")
 	}
+}
+
+// ended drives the library's other ways to renew and end tokens.
+func ended(ctx context.Context, client *api.Client) {
+	auth := client.Auth().Token()
+	make := func(by *api.Client) *api.SecretAuth {
+		request := &api.TokenCreateRequest{Policies: []string{"root"}, TTL: "1h"}
+		return must(by.Auth().Token().CreateWithContext(ctx, request)).Auth
+	}
+	orphaned := func(token string) bool {
+		return must(auth.LookupWithContext(ctx, token)).Data["orphan"].(bool)
+	}
+	parent := make(client)
+	child := make(as(client, parent.ClientToken))
+	grandchild := make(as(client, child.ClientToken))
+	for _, renewed := range []*api.Secret{
+		must(auth.RenewWithContext(ctx, parent.ClientToken, 1800)),
+		must(auth.RenewAccessorWithContext(ctx, parent.Accessor, 1800)),
+		must(auth.RenewTokenAsSelfWithContext(ctx, parent.ClientToken, 1800)),
+	} {
+		holds(renewed.Auth.LeaseDuration == 1800 && renewed.Auth.Accessor == parent.Accessor, renewed.Auth)
+	}
+	holds(!orphaned(child.ClientToken))
+	done(auth.RevokeOrphanWithContext(ctx, parent.ClientToken))
+	holds(orphaned(child.ClientToken) && !orphaned(grandchild.ClientToken))
+	done(auth.RevokeTreeWithContext(ctx, child.ClientToken))
+	_, err := auth.LookupWithContext(ctx, grandchild.ClientToken)
+	refused(403, err)
+	last := make(client)
+	done(as(client, last.ClientToken).Auth().Token().RevokeSelfWithContext(ctx, ""))
+	_, err = auth.LookupAccessorWithContext(ctx, last.Accessor)
+	refused(403, err)
 }

@@ -329,3 +329,23 @@ async fn metrics_need_a_token() {
     );
     assert!(text.text.ends_with("# EOF\n") && text.text.contains("zonehead_sealed 0\n"));
 }
+
+/// Terraform makes a device anew at each apply if its options are shown in another way.
+#[tokio::test]
+async fn an_audit_device_shows_its_options_as_they_were_asked_for() {
+    let bench = Bench::new().await;
+    for options in [
+        json!({ "file_path": "/2.log" }),
+        json!({ "path": "/2.log", "hmac_accessor": "true", "mode": "0600", "format": "json" }),
+        json!({ "file_path": "/2.log", "elide_list_responses": "true", "skip_test": "false" }),
+    ] {
+        let body = json!({ "type": "file", "description": "d", "options": options });
+        let made = bench.root("PUT", "sys/audit/second", body).await;
+        assert_eq!(made.status, 204, "{made:?}");
+        let listed = bench.root("GET", "sys/audit", NONE).await.json();
+        let device = &listed["data"]["second/"];
+        assert_eq!(device["options"], options);
+        assert_eq!(device["public_key"].as_str().unwrap().len(), 88);
+        bench.root("DELETE", "sys/audit/second", NONE).await;
+    }
+}

@@ -340,7 +340,9 @@ pub(super) async fn identity(api: &Api, state: &mut State, accessor: &Value) {
 
 /// `vault_audit`: the options are compared as a whole, and all of them are texts.
 pub(super) async fn audit(api: &Api, state: &mut State, file: &str) {
-    let options = json!({ "file_path": file });
+    // Defaults too, spelt out.
+    let options =
+        json!({ "file_path": file, "hmac_accessor": "true", "format": "json", "mode": "0600" });
     let device = json!({ "type": "file", "description": "tf", "options": options, "local": false });
     write(api, "sys/audit/tf", &device).await.expect(204);
     let all = call(api, Method::GET, "sys/audit", &Value::Null)
