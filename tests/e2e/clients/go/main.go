@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 )
@@ -33,9 +34,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: clients AREA")
 		os.Exit(2)
 	}
+	// What waits for a state waits no longer than this.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
 	client, err := api.NewClient(api.DefaultConfig())
 	if err == nil {
-		err = areas[os.Args[1]](context.Background(), client)
+		err = areas[os.Args[1]](ctx, client)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[1], err)

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Method;
 use serde_json::{Value, json};
-use zone_e2e::{Api, Head, Keys, Place};
+use zone_e2e::{Api, Head, Keys, LIMIT, Place};
 
 /// Sends a request, kills the head after `answers` answers to others, and tells what came of it.
 async fn cut(head: &mut Head, api: &Api, path: &str, body: &Value, answers: usize) -> Option<u16> {
@@ -416,6 +416,20 @@ async fn kill_9_into_a_tree_revocation_ends_all_of_the_tree_or_none_and_for_good
     assert_eq!(left["keys"].as_array().unwrap().len(), 1, "root's: {left}");
 }
 
+/// A secret as soon as its mount has versions.
+async fn upgraded(root: &Api, path: &str) -> Value {
+    let reading = async {
+        loop {
+            let read = root.get(path).await;
+            if !read.errors().contains("Upgrading from non-versioned") {
+                return read.expect(200).data();
+            }
+        }
+    };
+    let read = tokio::time::timeout(LIMIT, reading).await;
+    read.expect("the mount gets its versions in time")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_9_while_a_mount_gets_versions_loses_no_secret_and_moves_each_once() {
     const SECRETS: usize = 250;
@@ -451,11 +465,7 @@ async fn kill_9_while_a_mount_gets_versions_loses_no_secret_and_moves_each_once(
         }
         for number in 0..SECRETS {
             let at = format!("{mount}/data/a/s{number}");
-            let mut read = root.get(&at).await;
-            while read.status == 400 && read.errors().contains("Upgrading from non-versioned") {
-                read = root.get(&at).await;
-            }
-            let data = read.expect(200).data();
+            let data = upgraded(&root, &at).await;
             assert_eq!(data["data"], json!({ "n": number }), "{at}");
             assert_eq!(data["metadata"]["version"], 1, "{at}");
         }
