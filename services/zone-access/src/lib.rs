@@ -78,6 +78,8 @@ pub const DEFAULT_TTL_SECS: u64 = 32 * 24 * 3600;
 /// The zone's longest lease time: 32 days, as in Vault.
 pub const MAX_TTL_SECS: u64 = 32 * 24 * 3600;
 
+type LeaseTargets = Vec<(MountKind, Arc<dyn LeaseTarget>)>;
+
 /// The service. Cheap to clone; all clones share one state.
 #[derive(Clone)]
 pub struct Access {
@@ -91,7 +93,7 @@ pub struct Access {
     renewals: Arc<OnceLock<Arc<dyn Renewals>>>,
     chores: Arc<parking_lot::RwLock<Vec<Arc<dyn Chore>>>>,
     /// Who takes leases back, by the kind of the mount.
-    targets: Arc<parking_lot::RwLock<Vec<(MountKind, Arc<dyn LeaseTarget>)>>>,
+    targets: Arc<parking_lot::RwLock<LeaseTargets>>,
 }
 
 /// What exists only while the zone is unsealed.
