@@ -13,8 +13,14 @@ use zone_ports::{Key, KeyRange};
 
 use crate::{System, SystemError};
 
-/// What is nobody's to see or change: keys, shares, the commit log, the keys of audit devices.
-const REFUSED: [&str; 3] = ["core/barrier/", "core/commit-log/", "core/audit/"];
+/// What is nobody's to see or change: keys, shares, the commit log, the keys of audit devices, the
+/// salt of tokens (which is the key of batch tokens).
+const REFUSED: [&str; 4] = [
+    "core/barrier/",
+    "core/commit-log/",
+    "core/audit/",
+    "core/access/",
+];
 /// Keys asked for at once.
 const PAGE: usize = 1000;
 /// Most names in one list.
@@ -93,7 +99,7 @@ fn refuse(path: &str) -> Result<(), SystemError> {
     let inside = |area: &&str| path.starts_with(*area) || format!("{path}/") == **area;
     match REFUSED.iter().any(inside) {
         true => Err(SystemError::Invalid(
-            "keys, shares, the commit log and audit devices are not served raw".into(),
+            "keys, shares, salts, the commit log and audit devices are not served raw".into(),
         )),
         false => Ok(()),
     }

@@ -229,13 +229,20 @@ impl System {
         Ok((true, done))
     }
 
-    /// Begins the verification anew: what was shown so far does not count.
-    pub async fn rekey_verify_again(&self) -> Result<RekeyStatus, SystemError> {
+    /// Begins the verification anew: what was shown so far does not count. With a `given` nonce
+    /// only the one that has it.
+    pub async fn rekey_verify_again(
+        &self,
+        given: Option<&str>,
+    ) -> Result<RekeyStatus, SystemError> {
         let numbers = self.numbers().await?;
         let nonce = self.nonce();
         let mut ceremonies = self.ceremonies.lock().await;
         let attempt = ceremonies.rekey.as_mut().ok_or_else(no_rekey)?;
         let prepared = attempt.verifying()?;
+        if let Some(given) = given {
+            check_nonce(given, &prepared.nonce, "verification")?;
+        }
         (prepared.quorum, prepared.nonce) = (Quorum::default(), nonce);
         Ok(status(Some(attempt), numbers))
     }

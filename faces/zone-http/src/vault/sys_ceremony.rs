@@ -124,7 +124,9 @@ impl Ceremony<'_> {
             "rekey/verify" if reads => self.verify_status().await,
             "rekey/verify" if writes => self.verify().await,
             "rekey/verify" if deletes => {
-                let status = self.zone.system.rekey_verify_again().await?;
+                let nonce = self.cancelling()?;
+                let system = &self.zone.system;
+                let status = system.rekey_verify_again(nonce.as_deref()).await?;
                 Ok(body(verification(&status)))
             }
             "generate-root/attempt" if reads => {

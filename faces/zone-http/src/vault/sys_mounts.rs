@@ -15,6 +15,11 @@ pub(super) async fn mounts(zone: &Zone, call: &Call, tail: &str) -> Result<Reply
     let operation = call.permit.operation();
     let path = tail.trim_end_matches('/');
     if let Some(path) = path.strip_suffix("/tune") {
+        // The same as at sys/auth, so the same rights: there it needs sudo.
+        let by_another_door = path.starts_with("auth/") && writes(call);
+        if by_another_door && !call.permit.sudo() {
+            return Err(Fault::denied());
+        }
         return tune(zone, call, path).await;
     }
     match (operation, path) {
@@ -109,6 +114,7 @@ pub(super) async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, 
     if !writes(call) {
         return Err(Fault::unsupported_operation());
     }
+    refuse_untunable(mount.kind)?;
     // Judged on a copy first: below, where other changes wait, nothing can be refused.
     let mut copy = NewMount {
         options: mount.options.clone(),
@@ -122,6 +128,17 @@ pub(super) async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, 
     });
     tuned.await?;
     Ok(Reply::NoContent)
+}
+
+/// Vault's list. What the trail keeps in the clear of `sys/` would be key shares.
+fn refuse_untunable(kind: MountKind) -> Result<(), Fault> {
+    match kind {
+        MountKind::System | MountKind::Cubbyhole | MountKind::Identity => {
+            let text = format!("cannot tune the mount of {}", kind.as_str());
+            Err(Fault::bad_request(text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What `tune` may change.

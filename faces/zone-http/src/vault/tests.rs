@@ -1,5 +1,6 @@
 //! The face as a whole, over a zone in memory.
 
+mod attack;
 mod audited;
 mod auth;
 mod cases;

@@ -122,7 +122,7 @@ async fn with_verification_the_holders_must_show_the_new_shares_first() {
     let (done, _) = system.rekey_verify(&share(0), &nonce).await.unwrap();
     assert!(!done, "the same share twice");
     // Begun anew, with another nonce.
-    let again = system.rekey_verify_again().await.unwrap();
+    let again = system.rekey_verify_again(None).await.unwrap();
     assert_eq!(again.verification_progress, 0);
     assert!(said(system.rekey_verify(&share(0), &nonce).await).contains("nonce"));
     let nonce = again.verification_nonce;

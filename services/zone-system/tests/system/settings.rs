@@ -237,7 +237,7 @@ async fn attack_no_key_and_no_share_is_served_raw() {
         "core/audit/file",
         "core/audit",
     ] {
-        let text = "keys, shares, the commit log and audit devices are not served raw";
+        let text = "keys, shares, salts, the commit log and audit devices are not served raw";
         assert_eq!(said(system.raw_read(&permit, path).await), text, "{path}");
         assert_eq!(said(system.raw_delete(&permit, path).await), text, "{path}");
         assert_eq!(

@@ -1,0 +1,88 @@
+//! Attacks of the review.
+
+use serde_json::{Value, json};
+
+use super::super::Doors;
+use crate::testing::Bench;
+
+const NONE: Value = Value::Null;
+
+#[tokio::test]
+async fn attack_auth_methods_are_tuned_with_sudo_only() {
+    let bench = Bench::with_methods().await;
+    let policy = r#"path "sys/mounts/*" { capabilities = ["create", "read", "update"] }"#;
+    let token = bench.token(policy).await;
+    let change = json!({ "audit_non_hmac_request_keys": ["password"],
+                         "user_lockout_config": { "lockout_disable": true } });
+    let direct = bench
+        .by(&token, "POST", "sys/auth/userpass/tune", change.clone())
+        .await;
+    assert_eq!(direct.status, 403);
+    let round = bench
+        .by(&token, "POST", "sys/mounts/auth/userpass/tune", change)
+        .await;
+    bench
+        .send(
+            "POST",
+            "auth/userpass/login/ann",
+            json!({ "password": "hunter2" }),
+        )
+        .await;
+    let told = format!("{:?}", bench.trail.lines()).contains("hunter2");
+    assert_eq!((round.status, told), (403, false));
+}
+
+#[tokio::test]
+async fn cve_2025_52894_strangers_do_not_begin_a_verification_anew() {
+    let bench = Bench::new().await;
+    let doors = Doors {
+        rekey: true,
+        generate_root: false,
+    };
+    let open = bench.through(doors);
+    let ask = json!({ "secret_shares": 2, "secret_threshold": 2, "require_verification": true });
+    let begun = bench.root("PUT", "sys/rekey/init", ask).await.json();
+    let give = json!({ "key": bench.share, "nonce": begun["nonce"] });
+    let done = bench.root("PUT", "sys/rekey/update", give).await.json();
+    let give = json!({ "key": done["keys"][0], "nonce": done["verification_nonce"] });
+    bench.root("PUT", "sys/rekey/verify", give).await;
+    let again = open.send("DELETE", "sys/rekey/verify", NONE).await;
+    let status = bench.root("GET", "sys/rekey/verify", NONE).await.json();
+    assert_eq!(
+        (again.status == 200, &status["progress"]),
+        (false, &json!(1)),
+        "a stranger dropped the shares that were shown"
+    );
+}
+
+/// Vault's `untunableMounts`.
+#[tokio::test]
+async fn attack_no_key_share_stands_in_the_trail_whoever_tunes_sys() {
+    let bench = Bench::new().await;
+    let policy = r#"path "sys/mounts/*" { capabilities = ["create", "read", "update"] }"#;
+    let token = bench.token(policy).await;
+    let change = json!({ "audit_non_hmac_request_keys": ["key"],
+                         "audit_non_hmac_response_keys": ["keys", "keys_base64"] });
+    let tuned = bench
+        .by(&token, "POST", "sys/mounts/sys/tune", change)
+        .await;
+    let ask = json!({ "secret_shares": 1, "secret_threshold": 1 });
+    let begun = bench.root("PUT", "sys/rekey/init", ask).await.json();
+    let give = json!({ "key": bench.share, "nonce": begun["nonce"] });
+    let done = bench.root("PUT", "sys/rekey/update", give).await.json();
+    let lines = format!("{:?}", bench.trail.lines());
+    let old = lines.contains(&bench.share);
+    let new = lines.contains(done["keys"][0].as_str().unwrap());
+    assert_eq!((tuned.status == 204, old, new), (false, false, false));
+}
+
+/// `docs/vault-differences.md`: keys never.
+#[tokio::test]
+async fn attack_the_key_of_batch_tokens_is_not_served_raw() {
+    let bench = Bench::configured(true).await.initialised().await;
+    bench.unseal().await;
+    let salt = bench
+        .root("GET", "sys/raw/core/access/token-salt", NONE)
+        .await;
+    assert_ne!(salt.status, 200, "{salt:?}");
+}
