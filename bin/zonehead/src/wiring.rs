@@ -63,8 +63,15 @@ pub(crate) async fn assemble(
     let barrier = Barrier::new(committer, random.clone(), Arc::new(memory));
     let access = Access::new(barrier.clone(), clock.clone(), random.clone());
     let reserved = ReservedNames::new(&settings.zone, &settings.head_names());
-    let pki = PkiService::new(barrier.clone(), clock.clone(), random.clone(), reserved);
+    let pki = PkiService::new(
+        access.clone(),
+        barrier.clone(),
+        clock.clone(),
+        random.clone(),
+        reserved,
+    );
     let pki = Arc::new(pki);
+    access.end_leases_by(MountKind::Pki, pki.clone());
     access.judge_renewals(Arc::new(RoleTerms::new(barrier.clone())));
     let auth = AuthService::new(
         barrier.clone(),

@@ -228,7 +228,7 @@ impl Bench {
         let access = Access::new(barrier.clone(), clock.clone(), random.clone());
         let reserved = ReservedNames::new("zone.example", &[]);
         let (at, drawn) = (clock.clone(), random.clone());
-        let pki = PkiService::new(barrier.clone(), at.clone(), drawn, reserved);
+        let pki = PkiService::new(access.clone(), barrier.clone(), at.clone(), drawn, reserved);
         let auth = AuthService::new(
             barrier.clone(),
             access.clone(),
@@ -264,6 +264,10 @@ impl Bench {
         });
         let upgrades = zone_secrets::Upgrades::new(zone.kv.clone(), zone.system.access().clone());
         zone.system.access().also_do(Arc::new(upgrades));
+        let pki = zone.pki.clone();
+        zone.system
+            .access()
+            .end_leases_by(zone_access::MountKind::Pki, pki);
         Self {
             app: App::new(zone.clone(), ListenerRules::default()),
             zone,

@@ -28,6 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     lab.mount(MountKind::Pki, "pki/").await;
     let reserved = ReservedNames::new("zone.example", &[]);
     let pki = PkiService::new(
+        lab.access.clone(),
         lab.barrier.clone(),
         lab.clock.clone(),
         lab.random.clone(),

@@ -1,6 +1,6 @@
 //! Reading and listing certificates.
 
-use zone_access::Permit;
+use zone_access::{Mount, Permit};
 use zone_ports::{Key, KeyRange};
 use zone_types::Timestamp;
 use zone_x509::Serial;
@@ -40,11 +40,11 @@ impl PkiService {
         serial: &Serial,
     ) -> Result<StoredCertificate, PkiError> {
         let record = self
-            .cert_record(permit, serial)
+            .cert_record(permit.mount(), serial)
             .await?
             .ok_or(PkiError::NotFound)?;
         let revoked = self
-            .revocation(permit, &record.issuer, record.shard, serial)
+            .revocation(permit.mount(), &record.issuer, record.shard, serial)
             .await?;
         Ok(StoredCertificate {
             der: record.certificate.0,
@@ -73,9 +73,12 @@ impl PkiService {
     ) -> Result<Vec<Serial>, PkiError> {
         let mut after = None;
         if let Some(serial) = &page.after {
-            let record = self.cert_record(permit, serial).await?.ok_or_else(|| {
-                PkiError::field("after", "expected the serial of a stored certificate")
-            })?;
+            let record = self
+                .cert_record(permit.mount(), serial)
+                .await?
+                .ok_or_else(|| {
+                    PkiError::field("after", "expected the serial of a stored certificate")
+                })?;
             let mount = permit.mount();
             after = Some(keys::revoked(mount, &record.issuer, record.shard, serial)?);
         }
@@ -112,14 +115,10 @@ impl PkiService {
 
     pub(crate) async fn cert_record(
         &self,
-        permit: &Permit,
+        mount: &Mount,
         serial: &Serial,
     ) -> Result<Option<CertRecord>, PkiError> {
-        match self
-            .barrier
-            .get(&keys::cert(permit.mount(), serial)?)
-            .await?
-        {
+        match self.barrier.get(&keys::cert(mount, serial)?).await? {
             Some(plain) => Ok(Some(record::decode(keys::CERT, &plain.value)?)),
             None => Ok(None),
         }
@@ -127,12 +126,12 @@ impl PkiService {
 
     pub(crate) async fn revocation(
         &self,
-        permit: &Permit,
+        mount: &Mount,
         issuer: &str,
         shard: u32,
         serial: &Serial,
     ) -> Result<Option<RevokedRecord>, PkiError> {
-        let key = keys::revoked(permit.mount(), issuer, shard, serial)?;
+        let key = keys::revoked(mount, issuer, shard, serial)?;
         match self.barrier.get(&key).await? {
             Some(plain) => Ok(Some(record::decode(keys::REVOKED, &plain.value)?)),
             None => Ok(None),

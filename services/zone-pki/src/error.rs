@@ -1,5 +1,6 @@
 //! Why the certificate authority refused, sorted by what the caller can do.
 
+use zone_access::AccessError;
 use zone_barrier::BarrierError;
 
 /// Why an operation failed. No text holds a private key, a request's bytes or a secret (E1).
@@ -24,6 +25,9 @@ pub enum PkiError {
     /// The crypto library or a worker thread failed, for no fault of the caller.
     #[error("internal failure while {0}")]
     Internal(&'static str),
+    /// No lease could be given out.
+    #[error(transparent)]
+    Lease(AccessError),
     /// Sealed, or the store failed.
     #[error(transparent)]
     Barrier(#[from] BarrierError),

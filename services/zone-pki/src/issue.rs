@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use zone_access::{DEFAULT_TTL_SECS, MAX_TTL_SECS, Mount, Permit};
+use zone_access::{DEFAULT_TTL_SECS, Lease, LeaseOffer, MAX_TTL_SECS, Mount, Permit};
 use zone_barrier::Batch;
 use zone_crypto::sign::{KeyAlgorithm, PrivateKey, PublicKey};
 use zone_types::Timestamp;
@@ -28,6 +28,8 @@ pub struct Issued {
     pub issuer: Arc<Issuer>,
     /// Its key, if that was made here. It is kept nowhere.
     pub private_key: Option<PrivateKey>,
+    /// The lease that it is revoked with, if the role says so.
+    pub lease: Option<Lease>,
     /// What was not done quite as asked.
     pub warnings: Vec<String>,
 }
@@ -169,13 +171,38 @@ impl PkiService {
                 not_after: life.not_after,
                 role: role_name.to_owned(),
             };
-            let key = keys::cert(permit.mount(), &serial)?;
-            self.barrier
-                .commit(Batch::new().put(key, encode(&record)?))
-                .await?;
-            return Ok(issued(record.certificate.0, serial, life, issuer));
+            let lease = self.keep(permit, role, &serial, &record).await?;
+            let mut issued = issued(record.certificate.0, serial, life, issuer);
+            issued.lease = lease;
+            return Ok(issued);
         }
         Ok(issued(der, serial, life, issuer))
+    }
+
+    /// Stores a certificate, with its lease if the role gives one.
+    async fn keep(
+        &self,
+        permit: &Permit,
+        role: &Role,
+        serial: &Serial,
+        record: &CertRecord,
+    ) -> Result<Option<Lease>, PkiError> {
+        let key = keys::cert(permit.mount(), serial)?;
+        let value = encode(record)?;
+        if !role.generate_lease {
+            self.barrier.commit(Batch::new().put(key, value)).await?;
+            return Ok(None);
+        }
+        let ttl = record.not_after.since(permit.now()).as_secs();
+        let offer = LeaseOffer {
+            ttl,
+            max_ttl: ttl,
+            renewable: false,
+            data: serial.to_string(),
+        };
+        let write = || Batch::new().put(key.clone(), value.clone());
+        let leased = self.access.commit_leased(permit, offer, write).await;
+        leased.map(Some).map_err(PkiError::Lease)
     }
 
     async fn usable_issuer(
@@ -222,6 +249,7 @@ fn issued(der: Vec<u8>, serial: Serial, life: order::Life, issuer: Arc<Issuer>) 
         not_after,
         issuer,
         private_key: None,
+        lease: None,
         warnings,
     }
 }

@@ -45,7 +45,7 @@ mod work;
 
 use std::sync::Arc;
 
-use zone_access::Permit;
+use zone_access::{Access, Permit};
 use zone_barrier::{Barrier, BarrierError, Batch};
 use zone_ports::{Clock, Random};
 use zone_types::{MountId, RequestId};
@@ -77,6 +77,7 @@ const ATTEMPTS: usize = 16;
 /// The service. One for all PKI mounts of the zone.
 pub struct PkiService {
     barrier: Barrier,
+    access: Access,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     reserved: ReservedNames,
@@ -85,8 +86,9 @@ pub struct PkiService {
 }
 
 impl PkiService {
-    /// A service over `barrier` that never certifies `reserved`.
+    /// A service over `barrier` that never certifies `reserved`. Leases come from `access`.
     pub fn new(
+        access: Access,
         barrier: Barrier,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
@@ -94,6 +96,7 @@ impl PkiService {
     ) -> Self {
         Self {
             barrier,
+            access,
             clock,
             random,
             reserved,

@@ -1,6 +1,7 @@
 //! Revocation: one record and one mark, whatever the number of revoked certificates (C2).
 
-use zone_access::Permit;
+use async_trait::async_trait;
+use zone_access::{EndedLease, LeaseTarget, Mount, Permit, TargetFault};
 use zone_barrier::{BarrierError, Batch};
 use zone_types::Timestamp;
 use zone_x509::{Certificate, Serial};
@@ -25,11 +26,12 @@ impl PkiService {
     ///
     /// [`PkiError::Refused`] if no such certificate is stored, or it is a root of this mount.
     pub async fn revoke(&self, permit: &Permit, serial: &Serial) -> Result<Revoked, PkiError> {
-        let record = self.cert_record(permit, serial).await?;
+        let record = self.cert_record(permit.mount(), serial).await?;
         let record = record.ok_or_else(|| {
             PkiError::refused(format!("certificate with serial {serial} not found."))
         })?;
-        self.revoke_record(permit, serial, &record, None).await
+        let (mount, now) = (permit.mount(), permit.now());
+        self.revoke_record(mount, now, serial, &record, None).await
     }
 
     /// Revokes a certificate that the caller shows (PEM), stored or not. One that was not stored is
@@ -42,7 +44,8 @@ impl PkiService {
         let certificate =
             Certificate::from_pem(pem).map_err(|fault| PkiError::field("certificate", fault))?;
         let serial = certificate.serial().clone();
-        if let Some(record) = self.cert_record(permit, &serial).await? {
+        let (mount, now) = (permit.mount(), permit.now());
+        if let Some(record) = self.cert_record(permit.mount(), &serial).await? {
             if record.certificate.0 != certificate.der() {
                 return Err(PkiError::field(
                     "certificate",
@@ -51,7 +54,8 @@ impl PkiService {
             }
             return Ok((
                 serial.clone(),
-                self.revoke_record(permit, &serial, &record, None).await?,
+                self.revoke_record(mount, now, &serial, &record, None)
+                    .await?,
             ));
         }
         let authority = self.authority(permit).await?;
@@ -66,28 +70,28 @@ impl PkiService {
             role: String::new(),
         };
         let revoked = self
-            .revoke_record(permit, &serial, &record, Some(&record))
+            .revoke_record(mount, now, &serial, &record, Some(&record))
             .await?;
         Ok((serial, revoked))
     }
 
     async fn revoke_record(
         &self,
-        permit: &Permit,
+        mount: &Mount,
+        now: Timestamp,
         serial: &Serial,
         record: &CertRecord,
         store: Option<&CertRecord>,
     ) -> Result<Revoked, PkiError> {
-        let mount = permit.mount();
         if record.is_root {
             return Err(PkiError::refused(
                 "a root cannot be revoked by its own list: stop trusting it, then delete the issuer",
             ));
         }
         let key = keys::revoked(mount, &record.issuer, record.shard, serial)?;
-        if record.not_after < permit.now() {
+        if record.not_after < now {
             let revoked = self
-                .revocation(permit, &record.issuer, record.shard, serial)
+                .revocation(mount, &record.issuer, record.shard, serial)
                 .await?;
             return Ok(match revoked {
                 Some(revoked) => Revoked::At(revoked.at),
@@ -95,7 +99,7 @@ impl PkiService {
             });
         }
         let revoked = RevokedRecord {
-            at: Timestamp::from_secs(permit.now().secs()),
+            at: Timestamp::from_secs(now.secs()),
             not_after: record.not_after,
         };
         let mark = keys::dirty(mount, &record.issuer, record.shard, serial)?;
@@ -111,7 +115,7 @@ impl PkiService {
             Ok(_) => Ok(Revoked::At(revoked.at)),
             Err(BarrierError::Conflict) => {
                 let first = self
-                    .revocation(permit, &record.issuer, record.shard, serial)
+                    .revocation(mount, &record.issuer, record.shard, serial)
                     .await?;
                 first
                     .map(|first| Revoked::At(first.at))
@@ -139,6 +143,26 @@ impl PkiService {
             }
         }
         Ok(0)
+    }
+}
+
+/// A certificate is revoked with its lease. One that has ended by itself, or was revoked before, is
+/// no error.
+#[async_trait]
+impl LeaseTarget for PkiService {
+    async fn end(&self, mount: &Mount, lease: &EndedLease) -> Result<(), TargetFault> {
+        let fault = |error: PkiError| TargetFault(error.to_string());
+        let serial = Serial::parse(&lease.data);
+        let serial = serial.map_err(|_| TargetFault("the serial of a lease is corrupt".into()))?;
+        let Some(record) = self.cert_record(mount, &serial).await.map_err(fault)? else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        if record.not_after <= now {
+            return Ok(());
+        }
+        let revoked = self.revoke_record(mount, now, &serial, &record, None);
+        revoked.await.map(|_| ()).map_err(fault)
     }
 }
 

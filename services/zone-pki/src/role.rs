@@ -105,6 +105,10 @@ pub struct Role {
     pub not_after: String,
     /// Whether certificates are not stored (and then can be revoked only by showing them).
     pub no_store: bool,
+    /// Whether each certificate is revoked with the token that it was given to, by a lease. Never
+    /// with `no_store`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub generate_lease: bool,
 }
 
 impl Default for Role {
@@ -154,6 +158,7 @@ impl Default for Role {
             not_before_duration: 30,
             not_after: String::new(),
             no_store: false,
+            generate_lease: false,
         }
     }
 }
@@ -170,6 +175,8 @@ pub(crate) enum KeyRule {
 impl Role {
     /// Brings the role into its one form, or refuses it.
     pub(crate) fn checked(mut self, reserved: &ReservedNames) -> Result<Self, PkiError> {
+        // As in Vault: what is not stored has nothing to revoke.
+        self.generate_lease &= !self.no_store;
         self.check_lists()?;
         self.normalise_key()?;
         self.check_times()?;

@@ -7,6 +7,7 @@ mod ceremony;
 mod events;
 mod generic;
 mod kv;
+mod lease;
 mod login;
 mod operator;
 mod path_help;
@@ -86,6 +87,9 @@ const LEAVES: &[Leaf] = leaves! {
     "token renew": token::renew;
     "token revoke": token::revoke;
     "token capabilities": token::capabilities;
+    "lease lookup": lease::lookup;
+    "lease renew": lease::renew;
+    "lease revoke": lease::revoke;
     "policy list": policy::list;
     "policy read": policy::read;
     "policy write": policy::write;
@@ -138,6 +142,7 @@ const GROUPS: &[(&str, &str)] = &[
         "Work with what is known about a secret: versions, limits, notes",
     ),
     ("token", "Make, look at, renew and revoke tokens"),
+    ("lease", "Look at, renew and revoke leases"),
     (
         "policy",
         "Work with policies; test and suggest them offline",

@@ -4,7 +4,7 @@ use clap::Command;
 use serde_json::{Map, Value, json};
 use zone_types::Secret;
 
-use crate::context::Context;
+use crate::context::{Context, trimmed};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::spec::{
@@ -254,12 +254,18 @@ pub(super) mod revoke {
             "Name the token, its accessor with -accessor, or your own with -self.",
             "zonehead token revoke -accessor 8609694a-cdbc-db9b-d345-e782dbb562ed
              zonehead token revoke -self
-             zonehead token revoke -mode=orphan hvs.…",
+             zonehead token revoke -mode=orphan hvs.…
+             zonehead token revoke -mode=path auth/approle/login",
         );
         connected(command.args([
             switch("accessor", "The argument is an accessor."),
             switch("self", "Revoke your own token."),
-            flag("mode", "mode", "orphan: leave the children alive."),
+            flag(
+                "mode",
+                "mode",
+                "orphan: leave the children alive. path: the argument is a path, and all tokens \
+                 made below it end.",
+            ),
             optional(
                 "token",
                 "TOKEN",
@@ -290,6 +296,10 @@ pub(super) mod revoke {
             }
             (Some((_, text)), _, "") => ("revoke", json!({ "token": text.expose() })),
             (Some((_, text)), _, "orphan") => ("revoke-orphan", json!({ "token": text.expose() })),
+            (Some((_, text)), _, "path") => {
+                let path = trimmed(text.expose()).to_owned();
+                return by_path(cx, &path).await;
+            }
             (.., mode) => return Err(Failure::usage(format!("Invalid mode: {mode}"))),
         };
         let reply = cx
@@ -300,6 +310,15 @@ pub(super) mod revoke {
         cx.console.print("Success! Revoked token (if it existed)")?;
         Ok(0)
     }
+}
+
+/// `token revoke -mode=path`.
+async fn by_path(mut cx: Context<'_>, path: &str) -> Outcome {
+    let path = format!("sys/leases/revoke-prefix/{path}");
+    let reply = cx.client()?.write(&path, &json!({})).await;
+    reply.map_err(Failure::of("Error revoking token"))?;
+    cx.console.print("Success! Revoked token (if it existed)")?;
+    Ok(0)
 }
 
 pub(super) mod capabilities {

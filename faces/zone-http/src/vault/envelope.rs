@@ -53,7 +53,7 @@ impl Drop for Kept {
 #[derive(Serialize)]
 struct Envelope<'a> {
     request_id: String,
-    lease_id: &'static str,
+    lease_id: &'a str,
     renewable: bool,
     lease_duration: u64,
     data: Option<&'a RawValue>,
@@ -169,8 +169,8 @@ fn enveloped(id: &RequestId, path: &RequestPath, status: u16, answer: Answer) ->
     let mut body = Vec::with_capacity(copies * size + 2048);
     let envelope = Envelope {
         request_id: id.to_string(),
-        lease_id: "",
-        renewable: false,
+        lease_id: answer.lease.as_ref().map_or("", |lease| &lease.id),
+        renewable: answer.lease.as_ref().is_some_and(|lease| lease.renewable),
         lease_duration: answer.lease_duration,
         data: answer.data.as_deref(),
         wrap_info: answer.wrap_info.as_ref(),

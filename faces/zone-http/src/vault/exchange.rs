@@ -64,6 +64,8 @@ pub struct Answer {
     pub warnings: Vec<String>,
     /// `lease_duration` in seconds.
     pub lease_duration: u64,
+    /// `lease_id` and `renewable`; empty and false if absent.
+    pub lease: Option<LeaseShown>,
     /// `auth`, from the token endpoints.
     pub auth: Option<Auth>,
     /// `wrap_info`, in the place of all else.
@@ -72,6 +74,25 @@ pub struct Answer {
     pub alert: Option<&'static str>,
     /// A token that `data` hands out: taken back if nobody will see the answer.
     pub hands_out: Option<zone_access::TokenId>,
+}
+
+/// What an answer says of the lease behind it.
+#[derive(Clone)]
+pub struct LeaseShown {
+    /// `lease_id`.
+    pub id: String,
+    /// `renewable`.
+    pub renewable: bool,
+}
+
+impl LeaseShown {
+    /// Of a lease.
+    pub fn of(lease: &zone_access::Lease) -> Self {
+        Self {
+            id: lease.id.clone(),
+            renewable: lease.renewable,
+        }
+    }
 }
 
 /// The `wrap_info` block.

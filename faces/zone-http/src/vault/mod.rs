@@ -27,6 +27,7 @@ mod sys_auth;
 mod sys_ceremony;
 mod sys_config;
 mod sys_host;
+mod sys_leases;
 mod sys_mounts;
 mod sys_open;
 mod sys_policy;

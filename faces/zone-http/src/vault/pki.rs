@@ -15,6 +15,7 @@ use zone_access::Operation;
 use zone_pki::{PkiError, PkiService};
 
 use super::exchange::{Call, Fault, Reply};
+use super::sys::access_fault;
 
 /// Answers one permitted call below a PKI mount.
 pub(crate) async fn handle(pki: &PkiService, call: &Call) -> Result<Reply, Fault> {
@@ -133,6 +134,7 @@ impl From<PkiError> for Fault {
             PkiError::NoIssuer => Self::bad_request(
                 "no default issuer currently configured; generate a root or import a CA first",
             ),
+            PkiError::Lease(error) => access_fault(&error),
             PkiError::Busy => Self::new(409, error.to_string()),
             PkiError::Barrier(error) => Self::from(error),
             other => Self::internal(super::exchange::chain(&other)),

@@ -10,8 +10,8 @@ use zone_types::{RequestPath, Secret};
 use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
 use super::{
-    events, sys_audit, sys_auth, sys_ceremony, sys_config, sys_host, sys_mounts, sys_open,
-    sys_policy, sys_tools, wrapping,
+    events, sys_audit, sys_auth, sys_ceremony, sys_config, sys_host, sys_leases, sys_mounts,
+    sys_open, sys_policy, sys_tools, wrapping,
 };
 use crate::Zone;
 
@@ -43,6 +43,7 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "raw" => sys_host::raw(zone, call, tail).await,
         "rotate" if tail == "config" => rotation(zone, call).await,
         "rekey" | "generate-root" => sys_ceremony::handle(zone, call).await,
+        "leases" => sys_leases::handle(zone, call, tail).await,
         "remount" => sys_mounts::remount(zone, call, tail).await,
         "step-down" if tail.is_empty() => step_down(call),
         "ha-status" if tail.is_empty() => ha_status(zone, call),

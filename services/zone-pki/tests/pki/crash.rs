@@ -31,7 +31,13 @@ async fn restart(lab: Lab) -> Restarted {
         .unwrap();
     let access = Access::new(barrier.clone(), lab.clock.clone(), lab.random.clone());
     access.load().await.unwrap();
-    let pki = PkiService::new(barrier, lab.clock.clone(), lab.random.clone(), reserved());
+    let pki = PkiService::new(
+        access.clone(),
+        barrier,
+        lab.clock.clone(),
+        lab.random.clone(),
+        reserved(),
+    );
     Restarted { access, pki, lab }
 }
 

@@ -6,5 +6,6 @@ mod attacks;
 mod authorities;
 mod crash;
 mod issuing;
+mod leasing;
 mod revoking;
 mod zone;

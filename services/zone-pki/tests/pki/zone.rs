@@ -95,6 +95,7 @@ impl Zone {
 
 pub(crate) fn service(lab: &Lab) -> PkiService {
     PkiService::new(
+        lab.access.clone(),
         lab.barrier.clone(),
         lab.clock.clone(),
         lab.random.clone(),

@@ -9,7 +9,7 @@ use zone_pki::{IssueAsk, Issued, PkiService, Revoked};
 use zone_types::Secret;
 use zone_x509::{Certificate, Serial};
 
-use super::super::exchange::{Answer, Call, Fault, Reply, to_raw};
+use super::super::exchange::{Answer, Call, Fault, LeaseShown, Reply, to_raw};
 use super::super::fields::Fields;
 use super::fetch::pem;
 
@@ -224,9 +224,12 @@ fn answer(format: Format, issued: &Issued, unknown: Option<String>) -> Result<Re
         },
     )?;
     let warnings = issued.warnings.iter().cloned().chain(unknown).collect();
+    let lease = issued.lease.as_ref();
     Ok(Reply::Data(Answer {
         data: Some(to_raw(&bundle)?),
         warnings,
+        lease_duration: lease.map_or(0, |lease| lease.ttl(lease.issue_time)),
+        lease: lease.map(LeaseShown::of),
         ..Answer::default()
     }))
 }

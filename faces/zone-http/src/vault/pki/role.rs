@@ -8,11 +8,7 @@ use super::super::fields::Fields;
 use super::issue::unknown;
 
 /// Switches of Vault's roles that are not offered: only their default is taken.
-const NOT_OFFERED: [(&str, &str); 6] = [
-    (
-        "generate_lease",
-        "certificates have no leases here; revoke by serial number",
-    ),
+const NOT_OFFERED: [(&str, &str); 5] = [
     ("use_pss", "RSA-PSS signatures are not offered"),
     (
         "allow_token_displayname",
@@ -115,6 +111,7 @@ fn answer(role: &Role, warning: Option<String>) -> Result<Reply, Fault> {
         for (name, _) in NOT_OFFERED {
             map.insert(name.to_owned(), Value::Bool(false));
         }
+        map.entry("generate_lease").or_insert(Value::Bool(false));
         map.insert("serial_number_source".into(), json!("json-csr"));
     }
     let warnings = warning.into_iter().collect();
@@ -179,6 +176,7 @@ fn apply_flags(fields: &Fields<'_>, role: &mut Role) -> Result<(), Fault> {
             &mut role.basic_constraints_valid_for_non_ca,
         ),
         ("no_store", &mut role.no_store),
+        ("generate_lease", &mut role.generate_lease),
     ] {
         if let Some(value) = fields.flag(name)? {
             *flag = value;

@@ -63,6 +63,7 @@ impl Bench {
         let reserved = ReservedNames::new("zone.example", &[]);
         let (clock, random) = (lab.clock.clone(), lab.random.clone());
         let pki = Arc::new(PkiService::new(
+            lab.access.clone(),
             lab.barrier.clone(),
             clock,
             random,

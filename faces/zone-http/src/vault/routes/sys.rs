@@ -43,7 +43,76 @@ const SHARE: &[Field] = &[
 ];
 const NONCE: &[Field] = &[text("nonce", "Cancels only the operation that has it")];
 
+const LEASE: &[Field] = &[text("lease_id", "Which; else the one in the path")];
+const RENEW_LEASE: &[Field] = &[
+    text("lease_id", "Which; else the one in the path"),
+    time("increment", "For how long from now"),
+];
+const REVOKE_LEASE: &[Field] = &[
+    text("lease_id", "Which; else the one in the path"),
+    flag("sync", "Waits for the engine"),
+];
+const LEASES: &[Field] = &[text("type", "irrevocable, revoking or active")];
+
 pub(super) const ROUTES: &[Route] = &[
+    Route {
+        pattern: "leases",
+        about: "Ended leases whose engine has still to take back what they stand for",
+        does: &[read(&[
+            text("type", "irrevocable or revoking"),
+            text("limit", "How many; 10,000 if nothing is said, or none"),
+        ])],
+    },
+    Route {
+        pattern: "leases/count",
+        about: "Numbers of leases",
+        does: &[read(LEASES)],
+    },
+    Route {
+        pattern: "leases/lookup",
+        about: "A lease; the names of leases",
+        does: &[write(LEASE), list(&[])],
+    },
+    Route {
+        pattern: "leases/lookup/{prefix*}",
+        about: "The names of leases below a path",
+        does: &[list(&[])],
+    },
+    Route {
+        pattern: "leases/renew",
+        about: "Makes a lease live longer",
+        does: &[write(RENEW_LEASE)],
+    },
+    Route {
+        pattern: "leases/renew/{lease_id*}",
+        about: "Makes a lease live longer",
+        does: &[write(RENEW_LEASE)],
+    },
+    Route {
+        pattern: "leases/revoke",
+        about: "Ends a lease",
+        does: &[write(REVOKE_LEASE)],
+    },
+    Route {
+        pattern: "leases/revoke/{lease_id*}",
+        about: "Ends a lease",
+        does: &[write(REVOKE_LEASE)],
+    },
+    Route {
+        pattern: "leases/revoke-prefix/{prefix*}",
+        about: "Ends all leases and tokens given out below a path",
+        does: &[write(&[flag("sync", "Waits for the engines")])],
+    },
+    Route {
+        pattern: "leases/revoke-force/{prefix*}",
+        about: "Ends leases below a path, and lets go of those whose engine fails",
+        does: &[write(&[])],
+    },
+    Route {
+        pattern: "leases/tidy",
+        about: "One round of the background work at once",
+        does: &[write(&[])],
+    },
     Route {
         pattern: "config/auditing/request-headers",
         about: "Request headers in the audit trail",
