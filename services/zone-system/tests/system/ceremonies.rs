@@ -306,3 +306,31 @@ async fn nothing_happens_before_init() {
     let sealed = head.system.root_update(&share, &nonce).await;
     assert!(matches!(sealed, Err(SystemError::Sealed)));
 }
+
+/// A zone that is sealed at the moment when new shares are put in force: either they count and the
+/// caller learns that they do, or the old ones still open the zone.
+#[tokio::test]
+async fn attack_a_seal_does_not_lose_the_shares_that_are_put_in_force() {
+    let (head, keys) = Head::unsealed().await;
+    let (new, nonce, _) = handed_out(&head, &keys, two_of_two(false)).await;
+    head.store.hold();
+    let system = head.system.clone();
+    let sealing = tokio::spawn(async move { system.close().await });
+    head.store.arrived().await;
+    let system = head.system.clone();
+    let finishing = tokio::spawn(async move { system.rekey_finish(&nonce).await });
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    head.store.release();
+    sealing.await.unwrap();
+    let done = finishing.await.unwrap();
+    let (by_old, by_new) = (
+        opens(&head, &keys.shares[..3]).await,
+        opens(&head, &new).await,
+    );
+    assert!(
+        done.is_ok() == by_new && done.is_ok() != by_old,
+        "answer {done:?}, the old shares open: {by_old}, the new ones, which were thrown away: {by_new}"
+    );
+}
