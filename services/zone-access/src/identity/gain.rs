@@ -116,6 +116,38 @@ impl Access {
         Ok(())
     }
 
+    /// Refuses to let the permit's caller take policies away from those who log in at its mount:
+    /// without sudo none that denies (attack 8).
+    pub async fn refuse_to_take(
+        &self,
+        permit: &Permit,
+        old: &[String],
+        new: &[String],
+    ) -> Result<(), AccessError> {
+        let shift = Shift {
+            given: BTreeSet::new(),
+            ..Shift::between(old, new)
+        };
+        self.refuse_shift(permit, shift).await
+    }
+
+    /// Refuses to let the permit's caller have somebody in as `name` at its mount, if an entity
+    /// of that name has more than he holds and he has no sudo (attack 8): whoever sets a password
+    /// or a role id can log in with it.
+    pub async fn refuse_to_let_in(&self, permit: &Permit, name: &str) -> Result<(), AccessError> {
+        let state = self.state()?;
+        if permit.sudo {
+            return Ok(());
+        }
+        match self
+            .entity_named(&state, &permit.mount().accessor, name)
+            .await?
+        {
+            Some(entity) => self.refuse_joining(permit, &state, &entity).await,
+            None => Ok(()),
+        }
+    }
+
     pub(super) async fn refuse_group_gain(
         &self,
         permit: &Permit,

@@ -100,6 +100,17 @@ impl Access {
         Err(AccessError::Busy)
     }
 
+    /// The entity that logs in as `name` at the auth mount of that accessor.
+    pub(super) async fn entity_named(
+        &self,
+        state: &Arc<OpenState>,
+        accessor: &str,
+        name: &str,
+    ) -> Result<Option<Arc<EntityView>>, AccessError> {
+        let factors = factors_key(state, "alias-name", accessor, name)?;
+        self.entity_of_factors(state, &factors).await
+    }
+
     /// A new entity with this alias.
     fn introduce(
         &self,

@@ -164,6 +164,13 @@ impl AuthService {
             };
             let added = role.apply(change, mount, old.is_none())?;
             self.access.refuse_to_give(permit, &added).await?;
+            if let Some(old) = &old {
+                let (before, after) = (&old.role.token.policies, &role.token.policies);
+                self.access.refuse_to_take(permit, before, after).await?;
+            }
+            if change.role_id.is_some() {
+                self.access.refuse_to_let_in(permit, &role.role_id).await?;
+            }
             let batch = self.role_batch(mount, &name, &codes, old, &role).await?;
             match self.barrier.commit(batch).await {
                 Ok(_) => return Ok(()),

@@ -161,6 +161,11 @@ impl AuthService {
         change: &UserChange,
         hashed: Option<Hashed>,
     ) -> Result<UserRecord, AuthError> {
+        if hashed.is_some() {
+            let name = Name::of(permit, "users")?;
+            self.access.refuse_to_let_in(permit, name.as_str()).await?;
+        }
+        let before = old.as_ref().map(|old| old.user.token.policies.clone());
         let mut given = Vec::new();
         let mut user = match (old, hashed) {
             (Some(old), Some(password)) => {
@@ -180,6 +185,8 @@ impl AuthService {
         };
         given.extend(user.token.apply(&change.token, permit.mount())?);
         self.access.refuse_to_give(permit, &given).await?;
+        let (before, after) = (before.unwrap_or_default(), &user.token.policies);
+        self.access.refuse_to_take(permit, &before, after).await?;
         Ok(user)
     }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod approle;
+mod attack;
 mod common;
 mod giving;
 mod records;
