@@ -82,9 +82,13 @@ pub(super) async fn open(zone: &Zone, inbound: &Inbound) -> Result<(u16, Value),
         fields: Fields(&data),
         permitted: false,
     };
-    let Outcome::Body(body, _) = ceremony.run().await? else {
+    let Outcome::Body(mut body, _) = ceremony.run().await? else {
         return Ok((204, Value::Null));
     };
+    // Who may read it may cancel with it: only whoever began it has it, and whom he told.
+    if operation == Operation::Read {
+        body["nonce"] = "".into();
+    }
     // These calls are in no trail that the shares would have to wait for.
     if body.get("keys").is_some() {
         let nonce = body["nonce"].as_str().unwrap_or_default();

@@ -86,3 +86,21 @@ async fn attack_the_key_of_batch_tokens_is_not_served_raw() {
         .await;
     assert_ne!(salt.status, 200, "{salt:?}");
 }
+
+#[tokio::test]
+async fn cve_2025_52894_strangers_cannot_read_the_nonce_that_cancels() {
+    let bench = Bench::new().await;
+    let doors = Doors {
+        rekey: true,
+        generate_root: true,
+    };
+    let open = bench.through(doors);
+    let ask = json!({ "secret_shares": 1, "secret_threshold": 1 });
+    for (path, ask) in [("sys/rekey/init", ask), ("sys/generate-root/attempt", NONE)] {
+        let begun = bench.root("PUT", path, ask).await;
+        assert_eq!(begun.status, 200, "{begun:?}");
+        let nonce = open.send("GET", path, NONE).await.json()["nonce"].clone();
+        let gone = open.send("DELETE", path, json!({ "nonce": nonce })).await;
+        assert_ne!(gone.status, 204, "{path}: a stranger canceled it");
+    }
+}
