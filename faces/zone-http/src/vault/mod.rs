@@ -46,6 +46,7 @@ use zone_x509::Serial;
 
 use crate::Zone;
 use crate::app::{Inbound, Outbound};
+use crate::limits;
 use envelope::Encoded;
 use exchange::{Answer, Call, Fault, Reply};
 use fields::{Fields, Given};
@@ -200,6 +201,12 @@ async fn permit(
         wrap_ttl: inbound.wrap_ttl,
     };
     match zone.system.access().authorize(ask).await {
+        // Its fields would stand in the trail, which strangers must not fill (attack 3).
+        Ok(permit) if permit.token().is_none() && inbound.body.len() > limits::SMALL_BODY => {
+            let text = "a request without a token has at most 64 KiB";
+            let fault = Fault::new(413, text);
+            Err(Box::new(envelope::refuse(&inbound.id, fault)))
+        }
         Ok(permit) => Ok((permit, asked)),
         Err(refusal) => Err(Box::new(refused(zone, inbound, &asked, refusal).await)),
     }
@@ -211,6 +218,10 @@ async fn creates(zone: &Zone, inbound: &Inbound) -> bool {
     let Some(token) = &inbound.token else {
         return false;
     };
+    let counts = zone.system.access().token(token.expose()).await;
+    if !counts.is_ok_and(|token| token.is_some()) {
+        return false;
+    }
     let path = inbound.path.as_str();
     match zone.system.access().mount_of(path) {
         Ok(Some(mount)) if mount.kind == MountKind::Kv => {

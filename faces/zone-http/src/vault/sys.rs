@@ -60,6 +60,9 @@ pub(super) fn canonical(path: &RequestPath, operation: Operation) -> Option<Requ
     if operation == Operation::List {
         return None;
     }
+    if let Some(path) = super::identity::canonical(path) {
+        return Some(path);
+    }
     if !path.as_str().starts_with("sys/") {
         return super::token_role::canonical(path);
     }

@@ -9,10 +9,22 @@ mod tests;
 use serde_json::{Map, Value, json};
 use zone_access::identity::AliasAsk;
 use zone_access::{Access, Operation};
+use zone_types::RequestPath;
 
 use super::exchange::{Call, Fault, Reply};
 use super::fields::Fields;
 use super::sys::writes;
+
+/// The path that a call by name is judged by and served at: names are compared in Unicode's lower
+/// case, so a rule for one spelling holds for all (A3). `None` if the path stands as it is.
+pub(super) fn canonical(path: &RequestPath) -> Option<RequestPath> {
+    let text = path.as_str();
+    let by_name = ["identity/entity/name/", "identity/group/name/"];
+    if !by_name.iter().any(|prefix| text.starts_with(prefix)) {
+        return None;
+    }
+    RequestPath::from_text(&text.to_lowercase()).ok()
+}
 
 /// Serves one permitted call below `identity/`.
 pub(super) async fn handle(access: &Access, call: &Call) -> Result<Reply, Fault> {

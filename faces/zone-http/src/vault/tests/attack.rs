@@ -104,3 +104,61 @@ async fn cve_2025_52894_strangers_cannot_read_the_nonce_that_cancels() {
         assert_ne!(gone.status, 204, "{path}: a stranger canceled it");
     }
 }
+
+/// Bytes that the trail took.
+fn written(bench: &Bench) -> usize {
+    let lines = bench.trail.lines();
+    lines.iter().map(|line| line.to_string().len()).sum()
+}
+
+#[tokio::test]
+async fn attack_3_a_stranger_writes_no_large_line() {
+    let bench = Bench::with_methods().await;
+    for path in ["auth/approle/login", "sys/wrapping/lookup"] {
+        bench.trail.clear();
+        let mut body = serde_json::Map::new();
+        body.insert("k".repeat(4 * 1024 * 1024), 1.into());
+        bench.send("POST", path, body.clone().into()).await;
+        bench.by("hvs.nobody", "POST", path, body.into()).await;
+        assert!(written(&bench) < 64 * 1024, "{path}: {}", written(&bench));
+    }
+}
+
+#[tokio::test]
+async fn a3_a_rule_for_the_name_of_an_entity_or_group_holds_in_each_case() {
+    let bench = Bench::new().await;
+    for kind in ["entity", "group"] {
+        let path = format!("identity/{kind}/name/boss");
+        let made = bench.root("POST", &path, json!({})).await;
+        assert!(made.status < 300, "{made:?}");
+        let policy = format!(
+            r#"path "identity/{kind}/name/*" {{ capabilities = ["read", "update", "delete"] }}
+               path "identity/{kind}/name/boss" {{ capabilities = ["deny"] }}"#
+        );
+        let token = bench.token(&policy).await;
+        assert_eq!(bench.by(&token, "GET", &path, NONE).await.status, 403);
+        let other = format!("identity/{kind}/name/BOSS");
+        let shown = bench.by(&token, "GET", &other, NONE).await;
+        assert_eq!(shown.status, 403, "{other}");
+    }
+}
+
+/// A token that counts for nothing makes nobody look up what is there.
+#[tokio::test]
+async fn attack_strangers_make_no_look_up_of_what_they_would_write() {
+    let bench = Bench::with_methods().await;
+    let policy = json!({ "type": "kv", "options": { "version": "1" } });
+    bench.root("POST", "sys/mounts/one", policy).await;
+    let work = async |path: &str| {
+        let before = bench.store.gets();
+        let refused = bench
+            .by("hvs.nobody", "POST", path, json!({ "a": 1 }))
+            .await;
+        assert_eq!(refused.status, 403);
+        bench.store.gets() - before
+    };
+    let idle = work("sys/policies/acl/x").await;
+    for path in ["one/a", "auth/userpass/users/ann"] {
+        assert_eq!(work(path).await, idle, "{path}");
+    }
+}
