@@ -260,6 +260,89 @@ async fn cli_keeps_identity() {
     assert_eq!(operator.ends(&["list", "identity/entity/name"]).0, Some(2));
 }
 
+#[tokio::test]
+async fn cli_ends_leases_and_what_they_stand_for() {
+    let (head, keys) = Head::unsealed().await;
+    let operator = Operator { head: &head };
+    operator.piped(&["login", "-"], &keys.root_token);
+    operator.does(&["secrets", "enable", "pki"]);
+    let root = [
+        "write",
+        "pki/root/generate/internal",
+        "common_name=Root",
+        "key_type=ec",
+    ];
+    operator.does(&root);
+    let role = [
+        "write",
+        "pki/roles/web",
+        "allow_any_name=true",
+        "key_type=ec",
+        "generate_lease=true",
+        "ttl=24h",
+    ];
+    operator.does(&role);
+    let issue = || {
+        let made = operator.json(&["write", "pki/issue/web", "common_name=a.test"]);
+        let serial = made["data"]["serial_number"].as_str().unwrap().to_owned();
+        (made["lease_id"].as_str().unwrap().to_owned(), serial)
+    };
+    let revoked = |serial: &str| {
+        let shown = operator.json(&["read", &format!("pki/cert/{serial}")]);
+        shown["data"]["revocation_time"].as_i64().unwrap() > 0
+    };
+
+    let (lease, serial) = issue();
+    let shown = operator.json(&["lease", "lookup", &lease]);
+    assert_eq!(shown["data"]["id"], lease.as_str());
+    let (code, said) = operator.ends(&["lease", "renew", &lease]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("lease is not renewable"), "{said}");
+    assert!(!revoked(&serial));
+    let done = operator.does(&["lease", "revoke", "-sync", &lease]);
+    assert_eq!(done.trim(), format!("Success! Revoked lease: {lease}"));
+    assert!(revoked(&serial));
+    let (code, said) = operator.ends(&["lease", "lookup", &lease]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("invalid lease"), "{said}");
+
+    // With the token that it was given to.
+    let token = operator.json(&["token", "create", "-ttl=1h"]);
+    let token = token["auth"]["client_token"].as_str().unwrap();
+    let mut by_token = operator.command(&[
+        "write",
+        "-format=json",
+        "pki/issue/web",
+        "common_name=b.test",
+    ]);
+    by_token.env("VAULT_TOKEN", token);
+    let made: Value = serde_json::from_str(&tool::text(&mut by_token)).unwrap();
+    operator.does(&["token", "revoke", token]);
+    let lease = made["lease_id"].as_str().unwrap();
+    assert_eq!(
+        operator.ends(&["lease", "lookup", lease]).0,
+        Some(2),
+        "at once"
+    );
+
+    // All below a path.
+    let (lease, serial) = issue();
+    let done = operator.does(&["lease", "revoke", "-prefix", "pki/issue/web"]);
+    assert_eq!(
+        done.trim(),
+        "All revocation operations queued successfully!"
+    );
+    assert_eq!(operator.ends(&["lease", "lookup", &lease]).0, Some(2));
+    operator.does(&["lease", "revoke", "-prefix", "-sync", "pki/issue/web"]);
+    assert!(revoked(&serial));
+    let made = operator.json(&["token", "create", "-ttl=1h"]);
+    let accessor = made["auth"]["accessor"].as_str().unwrap().to_owned();
+    operator.does(&["token", "revoke", "-mode=path", "auth/token/create"]);
+    let lookup = ["token", "lookup", "-accessor", &accessor];
+    assert_eq!(operator.ends(&lookup).0, Some(2));
+    operator.does(&["token", "lookup"]);
+}
+
 /// A word behind `name` in a table of two columns.
 fn cell(table: &str, name: &str) -> String {
     let row = table.lines().find_map(|line| line.strip_prefix(name));
