@@ -9,9 +9,22 @@ use std::sync::Arc;
 use zone_barrier::{BarrierError, Batch};
 use zone_ports::store::Revision;
 
-use crate::{Access, OpenState};
+use crate::{Access, AccessError, OpenState};
 
 impl Access {
+    /// [`Access::change`] of what nothing in memory knows of. `false` if a condition did not hold.
+    pub(crate) async fn changed(
+        &self,
+        state: &Arc<OpenState>,
+        batch: Batch,
+    ) -> Result<bool, AccessError> {
+        match self.change(state, batch, |_, _| {}).await {
+            Ok(_) => Ok(true),
+            Err(BarrierError::Conflict) => Ok(false),
+            Err(other) => Err(other.into()),
+        }
+    }
+
     /// Commits `batch`; then calls `then` with whether it was applied. A store that has been taken
     /// over by another head may have applied it although the answer is an error, so caches are
     /// emptied in either case.

@@ -113,8 +113,7 @@ impl Access {
                 leftovers = self.lease_due(state, key, now, leftovers).await?;
                 continue;
             }
-            let digits = key.as_bytes().rsplit(|byte| *byte == b'/').next();
-            let found = match digits.and_then(TokenId::from_hex) {
+            let found = match TokenId::of_key(key) {
                 Some(id) => self.read_token(state, &id).await,
                 None => Err(AccessError::Corrupt),
             };

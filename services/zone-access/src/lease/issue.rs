@@ -1,6 +1,6 @@
 //! Giving out a lease: one batch with what the engine writes.
 
-use zone_barrier::{BarrierError, Batch};
+use zone_barrier::Batch;
 
 use super::{LARGEST, LONGEST, Lease, LeaseOffer, LeaseRecord, UID, Uid, birth, later};
 use crate::permit::Permit;
@@ -28,10 +28,8 @@ impl Access {
         for _ in 0..TRIES {
             let batch = self.held(&state, &record, write()).await?;
             let batch = birth(&state, batch, permit.mount(), &uid, &record)?;
-            match self.change(&state, batch, |_, _| {}).await {
-                Ok(_) => return Ok(record.shown(&uid)),
-                Err(BarrierError::Conflict) => {}
-                Err(other) => return Err(other.into()),
+            if self.changed(&state, batch).await? {
+                return Ok(record.shown(&uid));
             }
         }
         Err(AccessError::Busy)

@@ -1,6 +1,6 @@
 //! Looking a lease up, renewing it, revoking it.
 
-use zone_barrier::{BarrierError, Batch};
+use zone_barrier::Batch;
 use zone_types::Timestamp;
 
 use super::{Found, Lease, LeaseRecord, Named, Uid, later};
@@ -62,10 +62,8 @@ impl Access {
                 .delete(found.record.expiry_key(&uid)?)
                 .put(record.expiry_key(&uid)?, MARK)
                 .put(uid.key()?, serde_json::to_vec(&record)?);
-            match self.change(&state, batch, |_, _| {}).await {
-                Ok(_) => return Ok(record.shown(&uid)),
-                Err(BarrierError::Conflict) => {}
-                Err(other) => return Err(other.into()),
+            if self.changed(&state, batch).await? {
+                return Ok(record.shown(&uid));
             }
         }
         Err(AccessError::Busy)
@@ -128,7 +126,7 @@ impl Access {
 }
 
 /// Whether `path` names the lease: where it was given out, or where its mount hangs now.
-fn is_at(state: &OpenState, record: &LeaseRecord, path: &str) -> bool {
+pub(super) fn is_at(state: &OpenState, record: &LeaseRecord, path: &str) -> bool {
     if record.path() == path {
         return true;
     }

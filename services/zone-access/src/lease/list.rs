@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use zone_ports::{Key, KeyRange};
 use zone_types::Timestamp;
 
+use super::AT;
 use super::queue::{IRREVOCABLE, QUEUE};
-use super::{AT, Uid};
 use crate::mount::Mount;
 use crate::permit::Permit;
 use crate::token::TokenId;
@@ -98,7 +98,7 @@ impl Access {
         Ok(!self.barrier.scan_keys(&range, 1).await?.is_empty())
     }
 
-    /// Leaps over what is inside a folder, so it reads as much as it shows.
+    /// Leaps over what is inside a folder: one page is read for each.
     async fn leases_in(&self, mount: &Mount, rest: &str) -> Result<BTreeSet<String>, AccessError> {
         let mut prefix = mount.prefix(AT);
         prefix.extend_from_slice(rest.as_bytes());
@@ -144,8 +144,7 @@ impl Access {
             };
             range = range.after(last);
             for key in &page {
-                let digits = key.as_bytes().rsplit(|byte| *byte == b'/').next();
-                let Some(id) = digits.and_then(TokenId::from_hex) else {
+                let Some(id) = TokenId::of_key(key) else {
                     continue;
                 };
                 let Some(entry) = self.read_token(state, &id).await? else {
@@ -229,8 +228,8 @@ impl Access {
                 return Ok(());
             };
             range = range.after(last);
-            for uid in page.iter().filter_map(Uid::of_key) {
-                let Some(found) = self.read_lease(&uid).await? else {
+            for entry in &page {
+                let Some(found) = self.lease_at(entry).await? else {
                     continue;
                 };
                 let Some(ending) = &found.record.ending else {
@@ -238,7 +237,7 @@ impl Access {
                 };
                 let mount = state.mounts.by_id(&found.record.mount);
                 let lease = WaitingLease {
-                    id: found.record.shown(&uid).id,
+                    id: found.record.shown(&found.uid).id,
                     mount_accessor: mount
                         .as_ref()
                         .map_or_else(String::new, |mount| mount.accessor.clone()),

@@ -237,6 +237,12 @@ impl Access {
         self.targets.write().push((kind, target));
     }
 
+    fn lease_target(&self, kind: MountKind) -> Option<Arc<dyn LeaseTarget>> {
+        let targets = self.targets.read();
+        let found = targets.iter().find(|(of, _)| *of == kind);
+        found.map(|(_, target)| target.clone())
+    }
+
     async fn read_lease(&self, uid: &Uid) -> Result<Option<Found>, AccessError> {
         let Some(plain) = self.barrier.get(&uid.key()?).await? else {
             return Ok(None);
@@ -246,6 +252,21 @@ impl Access {
             record: decode(&plain)?,
             revision: plain.revision,
         }))
+    }
+
+    /// The lease that an entry of an index is about. A corrupt one is passed over, so that it holds
+    /// up no other; its record is left where it is.
+    async fn lease_at(&self, entry: &Key) -> Result<Option<Found>, AccessError> {
+        let Some(uid) = Uid::of_key(entry) else {
+            return Ok(None);
+        };
+        match self.read_lease(&uid).await {
+            Err(AccessError::Corrupt) => {
+                tracing::error!("a lease is corrupt and is left alone");
+                Ok(None)
+            }
+            found => found,
+        }
     }
 
     /// The mount of a lease that counts at `now`.

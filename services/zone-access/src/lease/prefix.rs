@@ -17,7 +17,8 @@ use zone_barrier::{Barrier, BarrierError, Batch};
 use zone_ports::{Key, KeyRange};
 use zone_types::{MountId, Timestamp};
 
-use super::{AT, LeaseRecord, Named, Uid};
+use super::life::is_at;
+use super::{AT, Found, LeaseRecord, Named, Uid};
 use crate::mount::{Mount, MountKind};
 use crate::permit::Permit;
 use crate::record::{V1, decode};
@@ -127,19 +128,28 @@ impl PrefixWorks {
         works.iter().any(|work| work.ends_token(token, tokens))
     }
 
-    fn replace(&self, key: &Key, work: Option<Arc<Work>>) {
-        let mut works: Vec<_> = self.works.load().iter().cloned().collect();
-        works.retain(|other| other.key != *key);
-        works.extend(work);
-        self.works.store(Arc::new(works));
+    /// In the place of an older one of the same prefix.
+    fn show(&self, work: &Arc<Work>) {
+        self.works.rcu(|works| {
+            let others = works.iter().filter(|other| other.key != work.key);
+            others.chain([work]).cloned().collect::<Vec<_>>()
+        });
+    }
+
+    /// That very one: a newer one of the same prefix stays.
+    fn hide(&self, work: &Arc<Work>) {
+        self.works.rcu(|works| {
+            let others = works.iter().filter(|other| !Arc::ptr_eq(other, work));
+            others.cloned().collect::<Vec<_>>()
+        });
     }
 }
 
 impl Access {
     /// Ends all leases and tokens that were given out at or below `prefix`. Durable and in force
     /// when it returns; `sync` also waits until the engines have taken back what they stand for.
-    /// `force` lets go of leases whose engines fail. A `prefix` that is the id of a lease ends
-    /// that one.
+    /// `force` lets go of leases whose engines fail. A `prefix` that is the id of a lease or of a
+    /// token ends that one.
     ///
     /// # Errors
     ///
@@ -156,15 +166,14 @@ impl Access {
         if prefix.is_empty() {
             return Err(AccessError::invalid("the prefix is missing"));
         }
-        if let Some((Named::Lease(uid), _)) = Named::parse(prefix)
-            && let Some(found) = self.read_lease(&uid).await?
-        {
-            return match force {
-                true => self.end_by_force(&found.uid).await,
-                false => self.revoke_lease(permit, prefix, sync).await,
-            };
-        }
         let state = self.state()?;
+        if let Some(found) = self.lease_named(&state, prefix).await?
+            && force
+        {
+            return self.end_by_force(&state, found).await;
+        } else if self.lease(permit, prefix).await?.is_some() {
+            return self.revoke_lease(permit, prefix, sync).await;
+        }
         let works = self.begin_works(&state, prefix, force).await?;
         if !sync {
             return Ok(());
@@ -181,18 +190,47 @@ impl Access {
         })
     }
 
-    async fn end_by_force(&self, uid: &Uid) -> Result<(), AccessError> {
-        let state = self.state()?;
+    /// The lease of that id, ended or not. A role may be named like the last part of one.
+    async fn lease_named(&self, state: &OpenState, id: &str) -> Result<Option<Found>, AccessError> {
+        let Some((Named::Lease(uid), path)) = Named::parse(id) else {
+            return Ok(None);
+        };
+        let found = self.read_lease(&uid).await?;
+        Ok(found.filter(|found| is_at(state, &found.record, path)))
+    }
+
+    async fn end_by_force(
+        &self,
+        state: &Arc<OpenState>,
+        mut found: Found,
+    ) -> Result<(), AccessError> {
         for _ in 0..TRIES {
-            let Some(found) = self.read_lease(uid).await? else {
-                return Ok(());
-            };
-            if self.end_lease(&state, &found, true).await? {
-                let _let_go = self.end_now(&state, uid).await;
+            if self.end_lease(state, &found, true).await? {
+                let _let_go = self.end_now(state, &found.uid).await;
                 return Ok(());
             }
+            found = match self.read_lease(&found.uid).await? {
+                Some(found) => found,
+                None => return Ok(()),
+            };
         }
         Err(AccessError::Busy)
+    }
+
+    /// The mounts that `prefix` is about, each with the part of the prefix below it.
+    fn named_mounts<'a>(&self, state: &OpenState, prefix: &'a str) -> Vec<(Arc<Mount>, &'a str)> {
+        let folder = format!("{prefix}/");
+        let gives = |kind: MountKind| kind.is_auth() || self.lease_target(kind).is_some();
+        let all = state.mounts.all().into_iter();
+        let named = all.filter(|mount| gives(mount.kind)).filter_map(|mount| {
+            let path = mount.path.as_str();
+            if path.starts_with(&folder) {
+                return Some((mount, ""));
+            }
+            let rest = prefix.strip_prefix(path)?;
+            Some((mount, rest))
+        });
+        named.collect()
     }
 
     /// Writes the records, and has them in force.
@@ -203,7 +241,7 @@ impl Access {
         force: bool,
     ) -> Result<Vec<Arc<Work>>, AccessError> {
         let one_at_a_time = state.prefixes.changing.clone().lock_owned().await;
-        let mounts = named_mounts(state, prefix);
+        let mounts = self.named_mounts(state, prefix);
         if mounts.len() > MOST_MOUNTS || state.prefixes.works.load().len() + mounts.len() > MOST {
             return Err(AccessError::invalid(
                 "the prefix is about too many mounts at once: name a longer one",
@@ -234,8 +272,8 @@ impl Access {
         let shown = works.clone();
         let then = move |state: &OpenState, applied: bool| {
             if applied {
-                for work in shown {
-                    state.prefixes.replace(&work.key.clone(), Some(work));
+                for work in &shown {
+                    state.prefixes.show(work);
                 }
             }
             drop(one_at_a_time);
@@ -279,7 +317,11 @@ impl Access {
     }
 
     /// Begins the second pass when it is time, and removes the record behind that.
-    async fn prefix_done(&self, state: &Arc<OpenState>, work: &Work) -> Result<bool, AccessError> {
+    async fn prefix_done(
+        &self,
+        state: &Arc<OpenState>,
+        work: &Arc<Work>,
+    ) -> Result<bool, AccessError> {
         let now = self.instant();
         let all_over = work.record.since.plus(GRACE);
         {
@@ -293,7 +335,7 @@ impl Access {
             }
         }
         let Some(plain) = self.barrier.get(&work.key).await? else {
-            state.prefixes.replace(&work.key, None);
+            state.prefixes.hide(work);
             return Ok(true);
         };
         // A newer operation on the same prefix has taken its place.
@@ -303,10 +345,10 @@ impl Access {
         let batch = Batch::new()
             .require(work.key.clone(), Some(plain.revision))
             .delete(work.key.clone());
-        let key = work.key.clone();
+        let over = work.clone();
         let then = move |state: &OpenState, applied: bool| {
             if applied {
-                state.prefixes.replace(&key, None);
+                state.prefixes.hide(&over);
             }
         };
         match self.change(state, batch, then).await {
@@ -354,19 +396,14 @@ impl Access {
     ) -> Result<(), AccessError> {
         for _ in 0..TRIES {
             let mut batch = Batch::new();
-            for uid in entries.iter().filter_map(Uid::of_key) {
-                let found = self.read_lease(&uid).await?;
+            for entry in entries {
+                let found = self.lease_at(entry).await?;
                 if let Some(found) = found.filter(|found| work.ends_lease(&found.record)) {
                     batch = self.lease_ending(state, batch, &found, work.record.force)?;
                 }
             }
-            if batch.changes.is_empty() {
+            if batch.changes.is_empty() || self.changed(state, batch).await? {
                 return Ok(());
-            }
-            match self.change(state, batch, |_, _| {}).await {
-                Ok(_) => return Ok(()),
-                Err(BarrierError::Conflict) => {}
-                Err(other) => return Err(other.into()),
             }
         }
         Err(AccessError::Busy)
@@ -383,20 +420,37 @@ impl Access {
         let all = state.tokens.made_at(mount)?;
         let range = at.map_or(all.clone(), |key| all.after(key));
         let keys = self.barrier.scan_keys(&range, PAGE).await?;
-        let tokens = &state.tokens.mount().id;
         for some in keys.chunks(STEP) {
-            for _ in 0..TRIES {
-                let mut ended = Vec::new();
-                for id in some.iter().filter_map(token_of_key) {
-                    let found = self.read_token(state, &id).await?;
-                    ended.extend(found.filter(|entry| work.ends_token(&entry.record, tokens)));
-                }
-                if ended.is_empty() || self.end_all(state, &ended, Batch::new()).await? {
-                    break;
-                }
-            }
+            self.end_some_tokens(state, work, some).await?;
         }
         Ok(keys.last().cloned())
+    }
+
+    async fn end_some_tokens(
+        &self,
+        state: &Arc<OpenState>,
+        work: &Work,
+        entries: &[Key],
+    ) -> Result<(), AccessError> {
+        let tokens = &state.tokens.mount().id;
+        for _ in 0..TRIES {
+            let mut ended = Vec::new();
+            for id in entries.iter().filter_map(TokenId::of_key) {
+                match self.read_token(state, &id).await {
+                    Err(AccessError::Corrupt) => {
+                        tracing::error!("a token is corrupt and is left alone");
+                    }
+                    found => {
+                        let found = found?;
+                        ended.extend(found.filter(|entry| work.ends_token(&entry.record, tokens)));
+                    }
+                }
+            }
+            if ended.is_empty() || self.end_all(state, &ended, Batch::new()).await? {
+                return Ok(());
+            }
+        }
+        Err(AccessError::Busy)
     }
 
     /// Has the engines asked at once. What the first one that failed says.
@@ -416,6 +470,8 @@ impl Access {
             };
             for uid in keys.iter().filter_map(Uid::of_key) {
                 match self.end_now(state, &uid).await {
+                    // Said already, when the pass came by.
+                    Err(AccessError::Corrupt) => {}
                     Err(AccessError::Invalid(cause)) if !work.record.force => {
                         failed = failed.or(Some(cause));
                     }
@@ -426,29 +482,6 @@ impl Access {
             at = Some(last.clone());
         }
     }
-}
-
-fn token_of_key(key: &Key) -> Option<TokenId> {
-    TokenId::from_hex(key.as_bytes().rsplit(|byte| *byte == b'/').next()?)
-}
-
-/// The mounts that `prefix` is about, each with the part of the prefix below it.
-fn named_mounts<'a>(state: &OpenState, prefix: &'a str) -> Vec<(Arc<Mount>, &'a str)> {
-    let folder = format!("{prefix}/");
-    let all = state.mounts.all().into_iter();
-    let named = all.filter_map(|mount| {
-        let path = mount.path.as_str();
-        if path.starts_with(&folder) {
-            return Some((mount, ""));
-        }
-        let rest = prefix.strip_prefix(path)?;
-        Some((mount, rest))
-    });
-    named.filter(|(mount, _)| has_leases(mount.kind)).collect()
-}
-
-fn has_leases(kind: MountKind) -> bool {
-    kind.is_auth() || kind == MountKind::Pki
 }
 
 /// Whether `path` is `prefix` or below it; everything is below the empty one.
@@ -462,6 +495,32 @@ fn covers(prefix: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A revocation that is over must not take a newer one of the same prefix along, whose tokens
+    /// would count again.
+    #[test]
+    fn the_end_of_an_old_revocation_leaves_a_newer_one_in_force() {
+        let now = Timestamp::from_secs(1000);
+        let work = |since| {
+            let record = PrefixRecord {
+                v: V1,
+                mount: MountId::from_random([7; 8]),
+                prefix: "pki".into(),
+                rest: String::new(),
+                since,
+                force: false,
+            };
+            Work::new(Key::new("core/lease-prefix/x").unwrap(), record, now)
+        };
+        let (works, old, new) = (PrefixWorks::default(), work(now), work(now));
+        works.show(&old);
+        works.show(&new);
+        assert_eq!(works.works.load().len(), 1);
+        works.hide(&old);
+        assert!(Arc::ptr_eq(&works.works.load()[0], &new));
+        works.hide(&new);
+        assert!(works.works.load().is_empty());
+    }
 
     #[test]
     fn a_prefix_ends_at_a_segment() {

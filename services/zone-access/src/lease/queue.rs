@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use zone_barrier::{BarrierError, Batch};
+use zone_barrier::Batch;
 use zone_ports::{Key, KeyRange, random};
 use zone_types::Timestamp;
 
-use super::{AT, EndedLease, Ending, Found, LeaseRecord, LeaseTarget, OF_TOKEN, TargetFault, Uid};
-use crate::mount::Mount;
+use super::{AT, EndedLease, Ending, Found, LeaseRecord, OF_TOKEN, TargetFault, Uid};
 use crate::record::MARK;
 use crate::token::TokenId;
 use crate::token::tree::STEP;
@@ -46,11 +45,7 @@ impl Access {
         if batch.changes.is_empty() {
             return Ok(true);
         }
-        match self.change(state, batch, |_, _| {}).await {
-            Ok(_) => Ok(true),
-            Err(BarrierError::Conflict) => Ok(false),
-            Err(other) => Err(other.into()),
-        }
+        self.changed(state, batch).await
     }
 
     /// Adds the end of a lease: four operations. Nothing if it has ended.
@@ -138,12 +133,8 @@ impl Access {
             return Ok(None);
         }
         for key in keys {
-            let found = match Uid::of_key(&key) {
-                Some(uid) => self.read_lease(&uid).await?,
-                None => None,
-            };
-            let found = found.filter(|found| found.record.ending.is_none());
-            batch = match found {
+            let found = self.lease_at(&key).await?;
+            batch = match found.filter(|found| found.record.ending.is_none()) {
                 Some(found) => self.lease_ending(state, batch, &found, false)?,
                 None => batch.delete(key),
             };
@@ -163,19 +154,15 @@ impl Access {
         let mut batch = Batch::new();
         for key in &keys {
             batch = batch.delete(key.clone());
-            if let Some(uid) = Uid::of_key(key)
-                && let Some(found) = self.read_lease(&uid).await?
-            {
+            if let Some(found) = self.lease_at(key).await? {
                 batch = self.without(state, batch, &found)?;
             }
         }
         if keys.is_empty() {
             return Ok(false);
         }
-        match self.change(state, batch, |_, _| {}).await {
-            Ok(_) | Err(BarrierError::Conflict) => Ok(true),
-            Err(other) => Err(other.into()),
-        }
+        self.changed(state, batch).await?;
+        Ok(true)
     }
 
     /// Adds the removal of a lease's record and of its entries by time, token and in the queue.
@@ -238,16 +225,27 @@ impl Access {
                 let stands = state.mounts.by_id(&found.record.mount).is_some();
                 self.ask_engine(state, found).await.map(|_| stands)
             }
-            Ok(_) => {
-                self.barrier.commit(Batch::new().delete(entry)).await?;
-                Ok(true)
-            }
+            Ok(found) => self.drop_entry(state, entry, found).await,
             Err(AccessError::Corrupt) => {
                 tracing::error!("a lease that has ended is corrupt and is left alone");
                 Ok(false)
             }
             Err(other) => Err(other),
         }
+    }
+
+    /// Removes an entry of the queue that its lease, as it was read, does not bear out.
+    async fn drop_entry(
+        &self,
+        state: &Arc<OpenState>,
+        entry: Key,
+        found: Option<Found>,
+    ) -> Result<bool, AccessError> {
+        let mut batch = Batch::new().delete(entry.clone());
+        if let Some(uid) = Uid::of_key(&entry) {
+            batch = batch.require(uid.key()?, found.map(|found| found.revision));
+        }
+        self.changed(state, batch).await
     }
 
     /// Asks the engine of an ended lease at once.
@@ -281,7 +279,7 @@ impl Access {
             // Its own removal takes care of it.
             return Ok(Ok(()));
         };
-        let answer = match self.target(&mount) {
+        let answer = match self.lease_target(mount.kind) {
             Some(target) => target.end(&mount, &ended(&found.record, ending)).await,
             None => Err(TargetFault(
                 "no engine takes leases of this kind back".into(),
@@ -298,17 +296,9 @@ impl Access {
                 batch.delete(found.record.at_key(&mount, &found.uid)?)
             }
         };
-        match self.change(state, batch, |_, _| {}).await {
-            // Somebody else was faster, and goes on with it.
-            Ok(_) | Err(BarrierError::Conflict) => Ok(answer),
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    fn target(&self, mount: &Mount) -> Option<Arc<dyn LeaseTarget>> {
-        let targets = self.targets.read();
-        let found = targets.iter().find(|(kind, _)| *kind == mount.kind);
-        found.map(|(_, target)| target.clone())
+        // If somebody else was faster, he goes on with it.
+        self.changed(state, batch).await?;
+        Ok(answer)
     }
 
     /// Makes a lease due again later.

@@ -71,6 +71,12 @@ impl TokenId {
         digits.iter().all(lower_hex).then_some(Self(digits))
     }
 
+    /// The last part of a key.
+    pub(crate) fn of_key(key: &Key) -> Option<Self> {
+        let last = key.as_bytes().rsplit(|byte| *byte == b'/').next()?;
+        Self::from_hex(last)
+    }
+
     fn from_code(code: [u8; 32]) -> Self {
         let mut digits = [0; 64];
         hex::encode_to_slice(code, &mut digits).expect("two digits for each byte");

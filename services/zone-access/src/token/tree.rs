@@ -297,11 +297,10 @@ impl Access {
         let Some(batch) = batch else {
             return Ok(Swept::All);
         };
-        match self.change(state, batch, |_, _| {}).await {
-            Ok(_) => Ok(Swept::Some),
-            Err(BarrierError::Conflict) => Ok(Swept::Nothing),
-            Err(other) => Err(other.into()),
-        }
+        Ok(match self.changed(state, batch).await? {
+            true => Swept::Some,
+            false => Swept::Nothing,
+        })
     }
 
     /// The first few children of `parent`.

@@ -17,12 +17,13 @@ use zone_testkit::{Fault, Lab, MemStore};
 use zone_types::Secret;
 
 use crate::common::{ask_for, ask_ttl, child, create, keys_with, lives, root_at, said};
+use crate::records::{self, Golden};
 use crate::slow::SlowStore;
 
 /// An engine that remembers what it took back, and can fail.
 #[derive(Default)]
-pub(crate) struct Engine {
-    pub(crate) ended: Mutex<Vec<String>>,
+struct Engine {
+    ended: Mutex<Vec<String>>,
     fails: AtomicBool,
 }
 
@@ -48,7 +49,7 @@ impl Engine {
     }
 }
 
-pub(crate) fn listen(lab: &Lab) -> Arc<Engine> {
+fn listen(lab: &Lab) -> Arc<Engine> {
     let engine = Arc::<Engine>::default();
     lab.access.end_leases_by(MountKind::Pki, engine.clone());
     engine
@@ -82,7 +83,7 @@ async fn lease_at(
 }
 
 /// A lease of root's at `pki/issue/web`.
-pub(crate) async fn lease(lab: &Lab, data: &str) -> Lease {
+async fn lease(lab: &Lab, data: &str) -> Lease {
     let root = lab.root.clone();
     lease_at(lab, &root, "pki/issue/web", offer(data))
         .await
@@ -287,6 +288,72 @@ async fn force_lets_go_of_what_an_engine_cannot_take_back() {
     seconds(&lab, 700);
     lab.settle().await;
     nothing_left(&lab);
+}
+
+/// Whoever may force one path must not end what was given out at another.
+#[tokio::test]
+async fn attack_force_takes_the_id_of_a_lease_at_its_own_path_only() {
+    let (lab, _) = zone().await;
+    lab.mount(MountKind::Pki, "other").await;
+    let lease = lease(&lab, "a").await;
+    let uid = lease.id.rsplit_once('/').unwrap().1;
+    for prefix in [format!("other/issue/web/{uid}"), format!("pki/x/{uid}")] {
+        let permit = root_at(&lab, "sys/leases/revoke-force/other").await;
+        let forced = lab.access.revoke_prefix(&permit, &prefix, true, true).await;
+        forced.unwrap();
+        assert!(find(&lab, &lease.id).await.is_some(), "{prefix}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_may_be_the_id_of_a_lease_or_a_token_or_look_like_one() {
+    let (lab, engine) = zone().await;
+    let (one, two) = (lease(&lab, "a").await, lease(&lab, "b").await);
+    revoke_prefix(&lab, &one.id, true).await.unwrap();
+    assert_eq!(engine.took(), BTreeSet::from(["a".into()]));
+    assert!(find(&lab, &two.id).await.is_some());
+    let token = create(&lab, &lab.root, ask_ttl(60)).await.unwrap();
+    let other = create(&lab, &lab.root, ask_ttl(60)).await.unwrap();
+    let id = format!("auth/token/create/h{}", token.entry.id.as_str());
+    revoke_prefix(&lab, &id, false).await.unwrap();
+    assert!(!lives(&lab, &token).await && lives(&lab, &other).await);
+    // A role's name of 24 letters.
+    let path = format!("pki/issue/{}", "r".repeat(24));
+    let root = lab.root.clone();
+    let named = lease_at(&lab, &root, &path, offer("c")).await.unwrap();
+    revoke_prefix(&lab, &path, true).await.unwrap();
+    assert_eq!(find(&lab, &named.id).await, None);
+}
+
+/// B3. One record that somebody changed does not keep the others of its token or path alive.
+#[tokio::test]
+async fn b3_a_corrupt_lease_holds_up_no_other() {
+    for how in ["token", "prefix", "mount"] {
+        let (lab, engine) = zone().await;
+        let holder = holder(&lab).await;
+        let mut leases = Vec::new();
+        for data in ["a", "b", "c"] {
+            let lease = lease_at(&lab, &holder.text, "pki/issue/web", offer(data)).await;
+            leases.push(lease.unwrap());
+        }
+        let uid = leases[1].id.rsplit_once('/').unwrap().1;
+        let key = Key::new(format!("core/lease/{uid}")).unwrap();
+        let forged = Batch::new().put(key, b"{}".to_vec());
+        lab.barrier.commit(forged).await.unwrap();
+        match how {
+            "token" => lab.access.revoke_token(&holder.entry.id).await.unwrap(),
+            "prefix" => revoke_prefix(&lab, "pki", true).await.unwrap(),
+            _ => {
+                let permit = lab.permit(Operation::Delete, "sys/mounts/pki").await;
+                lab.access.disable(&permit, "pki").await.unwrap();
+            }
+        }
+        lab.settle().await;
+        let took = engine.took();
+        let both = BTreeSet::from(["a".to_owned(), "c".to_owned()]);
+        assert!(how == "mount" || took == both, "{how}: {took:?}");
+        assert_eq!(keys_with(&lab, &["core/lease/"]).len(), 1, "{how}");
+    }
 }
 
 #[tokio::test]
@@ -644,4 +711,59 @@ async fn a_renewal_in_a_race_with_a_revocation_brings_nothing_back() {
     lab.settle().await;
     assert_eq!(engine.ended.lock().len(), 20);
     nothing_left(&lab);
+}
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/leases-1.json");
+
+/// What docs/formats/access.md says of leases: one that was renewed, one whose engine failed, and
+/// a revocation by path.
+#[tokio::test]
+async fn leases_are_written_as_specified() {
+    let mut lab = records::empty().await;
+    lab.access.bootstrap().await.unwrap();
+    lab.root = lab.access.create_root_token().await.unwrap().text;
+    // What the default policy says is no matter of format.
+    lab.policy("default", "# nothing\n").await;
+    lab.mount(MountKind::Pki, "pki").await;
+    listen(&lab).fail(true);
+    let renewed = lease(&lab, "renewed").await;
+    let failed = lease(&lab, "failed").await;
+    seconds(&lab, 60);
+    renew(&lab, &renewed.id, 300).await.unwrap();
+    said(revoke(&lab, &failed.id, true).await);
+    let root = lab.root.clone();
+    seconds(&lab, 60);
+    let gone = lease_at(&lab, &root, "pki/issue/db", offer("gone")).await;
+    gone.unwrap();
+    let permit = root_at(&lab, "sys/leases/revoke-force/pki/issue/db").await;
+    let forced = lab
+        .access
+        .revoke_prefix(&permit, "pki/issue/db", true, false);
+    forced.await.unwrap();
+    Golden::of(&lab, [("root", root)]).await.is_in(GOLDEN);
+}
+
+#[tokio::test]
+async fn leases_of_old_heads_are_read() {
+    let lab = records::load(&records::golden(GOLDEN)).await;
+    seconds(&lab, 120);
+    assert_eq!(below(&lab, "pki/issue").await, ["db/", "web/"]);
+    let mut found = Vec::new();
+    for folder in ["db", "web"] {
+        for uid in below(&lab, &format!("pki/issue/{folder}")).await {
+            let lease = find(&lab, &format!("pki/issue/{folder}/{uid}")).await;
+            found.push(lease.map(|lease| lease.ttl(lab.access.now().unwrap())));
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, [None, None, Some(240)], "the renewed one counts");
+    let permit = root_at(&lab, "sys/leases").await;
+    let waiting = lab.access.waiting_leases(&permit, LeaseGroup::Revoking, 10);
+    let waiting = waiting.await.unwrap();
+    assert_eq!((waiting[0].attempts, waiting.len()), (1, 1));
+    assert_eq!(waiting[0].error, "the database is away");
+    let engine = listen(&lab);
+    lab.settle().await;
+    let both = BTreeSet::from(["failed".to_owned(), "gone".to_owned()]);
+    assert_eq!(engine.took(), both);
 }

@@ -25,16 +25,16 @@ const SECOND: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-2
 const FIRST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/access-1.json");
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Golden {
+pub(crate) struct Golden {
     /// Texts of tokens by what the scenario calls them.
-    tokens: BTreeMap<String, String>,
+    pub(crate) tokens: BTreeMap<String, String>,
     /// Every record by its key.
     records: BTreeMap<String, Value>,
 }
 
 /// An open barrier over an empty store, and access with random bytes of its own: what the
 /// barrier draws does not show here.
-async fn empty() -> Lab {
+pub(crate) async fn empty() -> Lab {
     let store = MemStore::new();
     let clock = Arc::new(FakeClock::default());
     let port: Arc<dyn Store> = Arc::new(store.clone());
@@ -125,44 +125,55 @@ async fn make() -> Golden {
         ("lost", lost.text),
         ("released", released.text),
     ];
-    let mut all = BTreeMap::new();
-    for area in ["core/", "root/"] {
-        let found = records(&lab, area).await;
-        all.extend(
-            found
-                .into_iter()
-                .map(|(rest, value)| (format!("{area}{rest}"), value)),
-        );
+    Golden::of(&lab, named).await
+}
+
+impl Golden {
+    /// All that the zone holds now.
+    pub(crate) async fn of(
+        lab: &Lab,
+        named: impl IntoIterator<Item = (&'static str, Secret<String>)>,
+    ) -> Self {
+        let mut all = BTreeMap::new();
+        for area in ["core/", "root/"] {
+            let found = records(lab, area).await.into_iter();
+            all.extend(found.map(|(rest, value)| (format!("{area}{rest}"), value)));
+        }
+        let named = named.into_iter();
+        Self {
+            tokens: named
+                .map(|(name, text)| (name.to_owned(), text.expose().clone()))
+                .collect(),
+            records: all,
+        }
     }
-    Golden {
-        tokens: named
-            .into_iter()
-            .map(|(name, text)| (name.to_owned(), text.expose().clone()))
-            .collect(),
-        records: all,
+
+    /// The same is in `file`, which is written if there is none and one is wanted.
+    pub(crate) fn is_in(&self, file: &str) {
+        let wanted = std::env::var_os("ZONEHEAD_WRITE_GOLDEN").is_some();
+        if wanted && !std::path::Path::new(file).exists() {
+            let text = serde_json::to_string_pretty(self).unwrap();
+            std::fs::write(file, text + "\n").unwrap();
+        }
+        let golden = golden(file);
+        for (key, value) in &golden.records {
+            assert_eq!(self.records.get(key), Some(value), "{key}");
+        }
+        assert_eq!(*self, golden);
     }
 }
 
-fn golden(file: &str) -> Golden {
+pub(crate) fn golden(file: &str) -> Golden {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
 #[tokio::test]
 async fn records_are_written_as_specified() {
-    let made = make().await;
-    if std::env::var_os("ZONEHEAD_WRITE_GOLDEN").is_some() && !std::path::Path::new(FILE).exists() {
-        let text = serde_json::to_string_pretty(&made).unwrap();
-        std::fs::write(FILE, text + "\n").unwrap();
-    }
-    let golden = golden(FILE);
-    for (key, value) in &golden.records {
-        assert_eq!(made.records.get(key), Some(value), "{key}");
-    }
-    assert_eq!(made, golden);
+    make().await.is_in(FILE);
 }
 
 /// Puts the golden records into an empty zone and lets access load them.
-async fn load(golden: &Golden) -> Lab {
+pub(crate) async fn load(golden: &Golden) -> Lab {
     let mut lab = empty().await;
     for (key, value) in &golden.records {
         let key = Key::new(key.clone()).unwrap();
