@@ -9,15 +9,12 @@ import base64
 import functools
 import inspect
 import os
-import sys
-import warnings
 
-import hvac
 from hvac import exceptions
 from hvac.api import auth_methods, secrets_engines, system_backend
+from hvac_zone import MORE, client, refuses
 
-warnings.simplefilter("error")
-URL, CA_FILE, DIRECTORY = sys.argv[1:]
+[DIRECTORY] = MORE
 
 # Another script makes these, or the zone has no such thing (docs/vault-differences.md).
 NOT_HERE = {
@@ -59,20 +56,6 @@ COUNTED = {
         secrets_engines.KvV1,
     ]
 }
-
-
-def client(token=None):
-    return hvac.Client(url=URL, token=token, verify=CA_FILE)
-
-
-def refuses(kind, call, *args, **kwargs):
-    """The call raises just this exception, which hvac makes from the status."""
-    try:
-        call(*args, **kwargs)
-    except exceptions.VaultError as error:
-        assert type(error) is kind, f"{type(error).__name__} instead of {kind.__name__}: {error}"
-        return error
-    raise AssertionError(f"{call.__name__}{args} was not refused")
 
 
 def made_zone():

@@ -6,31 +6,15 @@ Each assertion states what a Vault client relies on.
 
 import base64
 import os
-import sys
 import warnings
 
-import hvac
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hvac import exceptions
+from hvac_zone import MORE, client, refuses
 
-warnings.simplefilter("error")
-URL, CA_FILE, DIRECTORY = sys.argv[1:]
-
-
-def client(token=None):
-    return hvac.Client(url=URL, token=token, verify=CA_FILE)
-
-
-def refuses(kind, call, *args, **kwargs):
-    """The call raises just this exception, which hvac makes from the status."""
-    try:
-        call(*args, **kwargs)
-    except exceptions.VaultError as error:
-        assert type(error) is kind, f"{type(error).__name__} instead of {kind.__name__}: {error}"
-        return error
-    raise AssertionError(f"{call.__name__}{args} was not refused")
+[DIRECTORY] = MORE
 
 
 def init_and_unseal():

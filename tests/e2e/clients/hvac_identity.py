@@ -4,28 +4,8 @@ Usage: hvac_identity.py URL CA_FILE. The head must not be initialised. The asser
 hvac's own tests of identity, and what a caller relies on beside them.
 """
 
-import sys
-import warnings
-
-import hvac
 from hvac import exceptions
-
-warnings.simplefilter("error")
-URL, CA_FILE = sys.argv[1:]
-
-
-def client(token=None):
-    return hvac.Client(url=URL, token=token, verify=CA_FILE)
-
-
-def refuses(kind, call, *args, **kwargs):
-    """The call raises just this exception, which hvac makes from the status."""
-    try:
-        call(*args, **kwargs)
-    except exceptions.VaultError as error:
-        assert type(error) is kind, f"{type(error).__name__} instead of {kind.__name__}: {error}"
-        return error
-    raise AssertionError(f"{call.__name__}{args} was not refused")
+from hvac_zone import client, refuses
 
 
 def opened():

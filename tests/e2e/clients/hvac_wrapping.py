@@ -7,28 +7,12 @@ import base64
 import hashlib
 import json
 import subprocess
-import sys
-import warnings
 
-import hvac
 from hvac import exceptions
+from hvac_zone import CA_FILE, MORE, URL, client, refuses
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
-warnings.simplefilter("error")
-URL, CA_FILE, ROOT = sys.argv[1:]
-
-
-def client(token=None):
-    return hvac.Client(url=URL, token=token, verify=CA_FILE)
-
-
-def refuses(kind, call, *args, **kwargs):
-    try:
-        call(*args, **kwargs)
-    except exceptions.VaultError as error:
-        assert type(error) is kind, f"{type(error).__name__} instead of {kind.__name__}: {error}"
-        return str(error)
-    raise AssertionError(f"{call} was not refused")
+[ROOT] = MORE
 
 
 def curl(*args):
@@ -55,7 +39,7 @@ def wrapping(root):
     inner = client(info["token"]).sys.unwrap()
     assert inner["auth"]["accessor"] == info["wrapped_accessor"]
     assert client(inner["auth"]["client_token"]).is_authenticated()
-    said = refuses(exceptions.InvalidRequest, client(info["token"]).sys.unwrap)
+    said = str(refuses(exceptions.InvalidRequest, client(info["token"]).sys.unwrap))
     assert "wrapping token is not valid or does not exist" in said, said
     # By a third party.
     wrapped = root.sys.wrap(payload={"zip": "zap"}, ttl=60)["wrap_info"]

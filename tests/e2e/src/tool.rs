@@ -16,7 +16,10 @@ pub fn program(name: &str) -> Command {
 pub fn python() -> Command {
     let venv = std::env::var_os("ZONEHEAD_TEST_VENV")
         .map_or_else(|| root().join("target/venv"), PathBuf::from);
-    Command::new(venv.join("bin/python"))
+    let mut command = Command::new(venv.join("bin/python"));
+    // Scripts share a module; nothing is written beside it.
+    command.arg("-B");
+    command
 }
 
 /// A program that `cargo xtask setup` built from Go modules: `clients`, `consul-template`.

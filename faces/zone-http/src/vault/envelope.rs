@@ -50,6 +50,18 @@ impl Drop for Kept {
     }
 }
 
+/// What every envelope holds, in its order.
+pub(super) const FIELDS: [&str; 8] = [
+    "request_id",
+    "lease_id",
+    "renewable",
+    "lease_duration",
+    "data",
+    "wrap_info",
+    "warnings",
+    "auth",
+];
+
 #[derive(Serialize)]
 struct Envelope<'a> {
     request_id: String,
@@ -209,16 +221,7 @@ fn is_injected(path: &RequestPath) -> bool {
 
 fn injected(data: &RawValue) -> Map<String, Value> {
     let mut map: Map<String, Value> = serde_json::from_str(data.get()).unwrap_or_default();
-    for own in [
-        "request_id",
-        "lease_id",
-        "renewable",
-        "lease_duration",
-        "data",
-        "wrap_info",
-        "warnings",
-        "auth",
-    ] {
+    for own in FIELDS {
         map.remove(own);
     }
     map

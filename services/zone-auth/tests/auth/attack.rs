@@ -4,40 +4,11 @@
 use std::collections::BTreeMap;
 
 use zone_access::identity::{AliasAsk, EntityAsk};
-use zone_access::{Operation, Permit};
 use zone_auth::{RoleChange, TokenChange, UserChange};
 use zone_types::Secret;
 
 use crate::common::{Bench, secret};
-
-const ADMIN: &str = r#"
-path "auth/*" { capabilities = ["create", "read", "update", "delete", "list"] }
-path "secret/data/app/*" { capabilities = ["read"] }
-"#;
-
-async fn bench() -> (Bench, Secret<String>) {
-    let bench = Bench::new().await;
-    bench.lab.policy("admin", ADMIN).await;
-    bench
-        .lab
-        .policy("more", r#"path "secret/*" { capabilities = ["read"] }"#)
-        .await;
-    bench
-        .lab
-        .policy(
-            "wall",
-            r#"path "secret/data/app/x" { capabilities = ["deny"] }"#,
-        )
-        .await;
-    let admin = bench.lab.token(&["admin"]).await;
-    (bench, admin.text)
-}
-
-async fn permit(bench: &Bench, token: &Secret<String>, path: &str) -> Permit {
-    let path = format!("auth/{path}");
-    let permit = bench.lab.permit_of(token, Operation::Update, &path);
-    permit.await.unwrap()
-}
+use crate::giving::{bench, permit};
 
 fn password(text: &str) -> UserChange {
     UserChange {

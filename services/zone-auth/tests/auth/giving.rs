@@ -11,18 +11,20 @@ path "auth/*" { capabilities = ["create", "read", "update", "delete", "list"] }
 path "secret/data/app/*" { capabilities = ["read"] }
 "#;
 
-async fn bench() -> (Bench, Secret<String>) {
+pub(crate) async fn bench() -> (Bench, Secret<String>) {
     let bench = Bench::new().await;
     bench.lab.policy("admin", ADMIN).await;
     let held = r#"path "secret/data/app/x" { capabilities = ["read"] }"#;
     bench.lab.policy("held", held).await;
     let more = r#"path "secret/*" { capabilities = ["read"] }"#;
     bench.lab.policy("more", more).await;
+    let wall = r#"path "secret/data/app/x" { capabilities = ["deny"] }"#;
+    bench.lab.policy("wall", wall).await;
     let admin = bench.lab.token(&["admin"]).await;
     (bench, admin.text)
 }
 
-async fn permit(bench: &Bench, token: &Secret<String>, path: &str) -> Permit {
+pub(crate) async fn permit(bench: &Bench, token: &Secret<String>, path: &str) -> Permit {
     let path = format!("auth/{path}");
     bench
         .lab

@@ -1,7 +1,8 @@
 //! Certificates with leases: revoked with the token that they were given to.
 
 use zone_access::{CreateToken, MountKind, Operation};
-use zone_pki::IssueAsk;
+use zone_pki::{IssueAsk, Issued};
+use zone_types::{Secret, Timestamp};
 
 use crate::zone::Zone;
 
@@ -17,6 +18,26 @@ async fn zone() -> Zone {
     zone
 }
 
+async fn issue_to(zone: &Zone, token: &Secret<String>) -> Issued {
+    let permit = zone
+        .lab
+        .permit_of(token, Operation::Update, "pki/issue/web")
+        .await
+        .unwrap();
+    let ask = IssueAsk {
+        common_name: "b.example.com".into(),
+        ..IssueAsk::default()
+    };
+    zone.pki.issue(&permit, "web", None, &ask).await.unwrap()
+}
+
+/// When the certificate was revoked, if it was.
+async fn revoked(zone: &Zone, issued: &Issued) -> Option<Timestamp> {
+    let read = zone.read("cert/x").await;
+    let kept = zone.pki.certificate(&read, &issued.serial).await.unwrap();
+    kept.revoked_at
+}
+
 #[tokio::test]
 async fn s1_a_certificate_and_its_lease_are_one_write_and_end_together() {
     let zone = zone().await;
@@ -25,45 +46,31 @@ async fn s1_a_certificate_and_its_lease_are_one_write_and_end_together() {
     let before = zone.lab.store.applies();
     let issued = zone.issue("web", "a.example.com").await.unwrap();
     assert_eq!(zone.lab.store.applies(), before + 1);
-    let lease = issued.lease.unwrap();
+    let lease = issued.lease.clone().unwrap();
     assert!(lease.id.starts_with("pki/issue/web/") && !lease.renewable);
     assert_eq!(lease.expire_time.unwrap().secs(), issued.not_after.secs());
-    let read = zone.read("cert/x").await;
-    let kept = zone.pki.certificate(&read, &issued.serial).await.unwrap();
-    assert_eq!(kept.revoked_at, None);
+    assert_eq!(revoked(&zone, &issued).await, None);
     let permit = zone
         .lab
         .permit(Operation::Update, "sys/leases/revoke")
         .await;
-    let revoked = zone.lab.access.revoke_lease(&permit, &lease.id, true).await;
-    revoked.unwrap();
-    let kept = zone.pki.certificate(&read, &issued.serial).await.unwrap();
-    assert!(kept.revoked_at.is_some());
+    let ended = zone.lab.access.revoke_lease(&permit, &lease.id, true).await;
+    ended.unwrap();
+    assert!(revoked(&zone, &issued).await.is_some());
 }
 
 #[tokio::test]
 async fn certificates_are_revoked_when_their_token_is() {
     let zone = zone().await;
     let holder = zone.lab.token(&["root"]).await;
-    let permit = zone
-        .lab
-        .permit_of(&holder.text, Operation::Update, "pki/issue/web")
-        .await
-        .unwrap();
-    let ask = IssueAsk {
-        common_name: "b.example.com".into(),
-        ..IssueAsk::default()
-    };
-    let issued = zone.pki.issue(&permit, "web", None, &ask).await.unwrap();
+    let issued = issue_to(&zone, &holder.text).await;
     zone.lab
         .access
         .revoke_token(&holder.entry.id)
         .await
         .unwrap();
     zone.lab.settle().await;
-    let read = zone.read("cert/x").await;
-    let kept = zone.pki.certificate(&read, &issued.serial).await.unwrap();
-    assert!(kept.revoked_at.is_some());
+    assert!(revoked(&zone, &issued).await.is_some());
 }
 
 #[tokio::test]
@@ -72,9 +79,7 @@ async fn a_lease_that_runs_out_revokes_nothing_that_has_ended_by_itself() {
     let issued = zone.issue("web", "a.example.com").await.unwrap();
     zone.pass(40 * 24 * 3600);
     zone.lab.settle().await;
-    let read = zone.read("cert/x").await;
-    let kept = zone.pki.certificate(&read, &issued.serial).await.unwrap();
-    assert_eq!(kept.revoked_at, None);
+    assert_eq!(revoked(&zone, &issued).await, None);
     let key = |key: &zone_ports::Key| String::from_utf8_lossy(key.as_bytes()).contains("lease");
     assert!(!zone.lab.store.keys().iter().any(key));
 }
@@ -96,21 +101,10 @@ async fn a_batch_token_s_certificate_is_revoked_when_its_time_is_over() {
         ..CreateToken::default()
     };
     let batch = zone.lab.access.create_token(&permit, ask).await.unwrap();
-    let permit = zone
-        .lab
-        .permit_of(&batch.text, Operation::Update, "pki/issue/web")
-        .await
-        .unwrap();
-    let ask = IssueAsk {
-        common_name: "b.example.com".into(),
-        ..IssueAsk::default()
-    };
-    let issued = zone.pki.issue(&permit, "web", None, &ask).await.unwrap();
+    let issued = issue_to(&zone, &batch.text).await;
     zone.pass(61);
     zone.lab.settle().await;
-    let read = zone.read("cert/x").await;
-    let kept = zone.pki.certificate(&read, &issued.serial).await.unwrap();
-    assert!(kept.revoked_at.is_some());
+    assert!(revoked(&zone, &issued).await.is_some());
 }
 
 #[tokio::test]

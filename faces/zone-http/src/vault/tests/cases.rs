@@ -8,6 +8,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
+use super::super::envelope::FIELDS;
 use super::super::routes::ENGINES;
 use super::routes::{method, place};
 use crate::testing::{Bench, Shown, peer};
@@ -16,18 +17,6 @@ const CASES: &str = include_str!("cases.txt");
 
 /// To who has a token that is none, where the token in the body is enough.
 const HOLDS_NOTHING: &str = r#"400 ["wrapping token is not valid or does not exist"]"#;
-
-/// What every envelope holds.
-const ENVELOPE: [&str; 8] = [
-    "request_id",
-    "lease_id",
-    "renewable",
-    "lease_duration",
-    "data",
-    "wrap_info",
-    "warnings",
-    "auth",
-];
 
 /// One line.
 struct Case {
@@ -220,7 +209,7 @@ fn well_formed(case: &Case, shown: &Shown) {
         assert!(json["errors"][0].is_string(), "{named}");
         return;
     }
-    let whole = ENVELOPE.iter().all(|name| json.get(name).is_some());
+    let whole = FIELDS.iter().all(|name| json.get(name).is_some());
     assert_eq!(whole, !case.has("bare"), "{named}");
     assert_eq!(json.get("errors"), None, "{named}");
     if whole {
