@@ -328,6 +328,9 @@ impl Drop for Open {
             // If it fails the space stays allocated and nothing else happens.
             rustix::fs::ftruncate(&self.file, self.len).ok();
         }
+        // Closing alone leaves the lock with a child between its fork and its exec, and the next
+        // opening of the same file would find it locked.
+        rustix::fs::flock(&self.file, FlockOperation::Unlock).ok();
     }
 }
 
@@ -409,6 +412,17 @@ mod tests {
                 cut: 0
             }
         );
+    }
+
+    #[test]
+    fn opens_again_while_a_child_still_holds_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = sink(dir.path());
+        // As a fork leaves it: the same open file, held by somebody else.
+        let held = sink.opened().unwrap().file.try_clone().unwrap();
+        sink.reopen().unwrap();
+        sink.append(LINE).unwrap();
+        drop(held);
     }
 
     #[test]
