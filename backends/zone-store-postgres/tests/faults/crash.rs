@@ -84,10 +84,14 @@ async fn s1_a_server_that_crashes_mid_commit_loses_nothing_acknowledged() {
     let enough = *heard.borrow() + 40;
     heard.wait_for(|count| *count >= enough).await.unwrap();
     stop.send_replace(true);
+    let mut attempts = Vec::new();
+    for caller in callers {
+        attempts.push(caller.await.unwrap());
+    }
     let there = parts(&store).await;
     let mut refused = 0;
-    for (caller, attempts) in (0..).zip(callers) {
-        for (number, acknowledged) in attempts.await.unwrap().into_iter().enumerate() {
+    for (caller, attempts) in attempts.into_iter().enumerate() {
+        for (number, acknowledged) in attempts.into_iter().enumerate() {
             let found = there.get(&format!("w/{caller}/{number:06}/"));
             let expected = acknowledged.then_some(&2);
             assert_eq!(found, expected, "attempt {number} of {caller}");
