@@ -1,11 +1,13 @@
 //! Bodies: reading one under limits, writing one whole. Both are wiped when they are dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
 use crate::limits;
@@ -16,16 +18,101 @@ use crate::stream::ReplyBody;
 pub(crate) struct BodyMemory {
     /// In bytes.
     small: Arc<Semaphore>,
+    /// Small bodies on their way.
+    arriving: Arc<Mutex<Queue>>,
     /// In KiB.
     large: Arc<Semaphore>,
     /// In KiB.
     answers: Arc<Semaphore>,
 }
 
+/// Small bodies on their way, the oldest first.
+#[derive(Debug, Default)]
+struct Queue {
+    next: u64,
+    bodies: BTreeMap<u64, Part>,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    /// Bytes that came in.
+    held: usize,
+    /// Told to make room.
+    leave: Arc<Notify>,
+}
+
+impl Queue {
+    /// Tells the oldest bodies, but not `except`, to make room for `bytes`. Whether that is enough.
+    fn make_room(&mut self, bytes: usize, except: u64) -> bool {
+        let (mut freed, mut leaving) = (0, Vec::new());
+        for (id, part) in self.bodies.iter().filter(|(id, _)| **id != except) {
+            if freed >= bytes {
+                break;
+            }
+            freed += part.held;
+            leaving.push(*id);
+        }
+        if freed < bytes {
+            return false;
+        }
+        for part in leaving.iter().filter_map(|id| self.bodies.remove(id)) {
+            part.leave.notify_one();
+        }
+        true
+    }
+}
+
+/// The place of one small body in the queue, until it has come in whole.
+struct Place {
+    id: u64,
+    leave: Arc<Notify>,
+    queue: Arc<Mutex<Queue>>,
+}
+
+impl Place {
+    fn take(memory: &BodyMemory) -> Self {
+        let mut queue = memory.arriving.lock();
+        let (id, part) = (queue.next, Part::default());
+        let leave = part.leave.clone();
+        queue.next += 1;
+        queue.bodies.insert(id, part);
+        let queue = memory.arriving.clone();
+        Self { id, leave, queue }
+    }
+
+    /// The share of `bytes` more, for which older bodies must leave if there is no room.
+    async fn share(
+        &self,
+        small: &Arc<Semaphore>,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, BodyFault> {
+        let share = match share(small, bytes as u64) {
+            Ok(share) => share,
+            Err(_) if self.queue.lock().make_room(bytes, self.id) => {
+                let count = u32::try_from(bytes).unwrap_or(u32::MAX);
+                let room = small.clone().acquire_many_owned(count);
+                room.await.map_err(|_| BodyFault::Busy)?
+            }
+            Err(busy) => return Err(busy),
+        };
+        if let Some(part) = self.queue.lock().bodies.get_mut(&self.id) {
+            part.held += bytes;
+        }
+        Ok(share)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.lock().bodies.remove(&self.id);
+    }
+}
+
 impl Default for BodyMemory {
     fn default() -> Self {
         Self {
             small: Arc::new(Semaphore::new(limits::SMALL_BODIES)),
+            arriving: Arc::default(),
             large: Arc::new(Semaphore::new(limits::BODIES / 1024)),
             answers: Arc::new(Semaphore::new(limits::ANSWERS / 1024)),
         }
@@ -56,8 +143,22 @@ pub(crate) enum BodyFault {
 ///
 /// A large one takes its share by the announced length before a byte is read: many clients that
 /// send large bodies slowly cannot take the memory of the head. A small one takes its share as
-/// it comes in: those clients cannot keep others from sending what is usual either.
-pub(crate) async fn read<B>(mut body: B, memory: &BodyMemory) -> Result<Held, BodyFault>
+/// it comes in: those clients cannot keep others from sending what is usual either. If all small
+/// ones together leave no room, those that began first and have not ended make it: a usual client
+/// is done in milliseconds, one that stops before the end is not.
+pub(crate) async fn read<B>(body: B, memory: &BodyMemory) -> Result<Held, BodyFault>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let place = Place::take(memory);
+    tokio::select! {
+        biased;
+        () = place.leave.notified() => Err(BodyFault::Busy),
+        held = read_in(body, memory, &place) => held,
+    }
+}
+
+async fn read_in<B>(mut body: B, memory: &BodyMemory, place: &Place) -> Result<Held, BodyFault>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -72,14 +173,19 @@ where
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyFault::Broken)?;
         if let Ok(data) = frame.into_data() {
-            held.take(&data, memory)?;
+            held.take(&data, memory, place).await?;
         }
     }
     Ok(held)
 }
 
 impl Held {
-    fn take(&mut self, data: &[u8], memory: &BodyMemory) -> Result<(), BodyFault> {
+    async fn take(
+        &mut self,
+        data: &[u8],
+        memory: &BodyMemory,
+        place: &Place,
+    ) -> Result<(), BodyFault> {
         let len = self.bytes.len() + data.len();
         if len > limits::BODY {
             return Err(BodyFault::TooLarge);
@@ -90,7 +196,7 @@ impl Held {
             self.small = None;
         }
         if self.large.is_none() && !data.is_empty() {
-            let more = share(&memory.small, data.len() as u64)?;
+            let more = place.share(&memory.small, data.len()).await?;
             match &mut self.small {
                 Some(small) => small.merge(more),
                 None => self.small = Some(more),
@@ -240,6 +346,51 @@ mod tests {
         reading.abort();
         assert!(reading.await.is_err());
         assert_eq!(memory.small.available_permits(), limits::SMALL_BODIES);
+    }
+
+    /// More than there is room for, each stopping one byte before the end: the oldest leave.
+    #[tokio::test]
+    async fn attack_small_bodies_that_stop_before_their_end_leave_room() {
+        let memory = Arc::new(BodyMemory::default());
+        let mut attackers = Vec::new();
+        for _ in 0..limits::SMALL_BODIES / limits::SMALL_BODY + 40 {
+            let (sender, body) = slow(Some(limits::SMALL_BODY));
+            let part = vec![b'x'; limits::SMALL_BODY - 1];
+            sender.send(part.into()).unwrap();
+            let memory = memory.clone();
+            let reading = tokio::spawn(async move { read(body, &memory).await.err() });
+            attackers.push((sender, reading));
+            tokio::task::yield_now().await;
+        }
+        for announced in [true, false] {
+            assert!(whole(4096, announced, &memory).await.is_ok());
+            assert!(whole(limits::SMALL_BODY, announced, &memory).await.is_ok());
+        }
+        let (_, oldest) = attackers.remove(0);
+        assert_eq!(oldest.await.unwrap(), Some(BodyFault::Busy));
+        let (sender, youngest) = attackers.pop().unwrap();
+        assert!(!youngest.is_finished());
+        drop(sender);
+        assert_eq!(youngest.await.unwrap(), None);
+        for (_, reading) in attackers {
+            reading.abort();
+            reading.await.ok();
+        }
+        assert_eq!(memory.small.available_permits(), limits::SMALL_BODIES);
+        assert!(memory.arriving.lock().bodies.is_empty());
+    }
+
+    /// Bodies that came in whole and are being served keep their room: nobody waits for them.
+    #[tokio::test]
+    async fn bodies_that_are_served_do_not_leave() {
+        let memory = BodyMemory::default();
+        let mut served = Vec::new();
+        for _ in 0..limits::SMALL_BODIES / limits::SMALL_BODY {
+            served.push(whole(limits::SMALL_BODY, true, &memory).await.ok().unwrap());
+        }
+        assert_eq!(whole(1, true, &memory).await.err(), Some(BodyFault::Busy));
+        served.pop();
+        assert!(whole(1, true, &memory).await.is_ok());
     }
 
     #[tokio::test]
