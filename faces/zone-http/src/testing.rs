@@ -102,7 +102,7 @@ impl Trail {
         all
     }
 
-    fn all(&self) -> Vec<Value> {
+    pub(crate) fn all(&self) -> Vec<Value> {
         let text = String::from_utf8(self.locked().bytes.clone()).unwrap();
         let lines = text.lines();
         lines

@@ -94,10 +94,22 @@ impl Broker {
         from: Option<IpAddr>,
         entry: &AuditEntry<'_>,
     ) -> Result<(), AuditError> {
-        if !self.refusals.admit(self.clock.monotonic(), kind, from) {
+        if !self.admits(from) {
+            self.count(kind, from);
             return Ok(());
         }
         self.record(entry).await
+    }
+
+    /// Whether a call without a token gets lines of its own whatever comes of it. At most as many
+    /// do as of [`Broker::record_refusal`], which are counted with them.
+    pub fn admits(&self, from: Option<IpAddr>) -> bool {
+        self.refusals.admit(self.clock.monotonic(), from)
+    }
+
+    /// Counts a call that got no line, under `kind` (few fixed words).
+    pub fn count(&self, kind: &'static str, from: Option<IpAddr>) {
+        self.refusals.count(self.clock.monotonic(), kind, from);
     }
 
     /// Writes the count of suppressed refusals if one is due. Call it about once a second.

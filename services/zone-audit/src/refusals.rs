@@ -48,36 +48,31 @@ pub(crate) struct Summary {
 }
 
 impl Refusals {
-    /// Whether this refusal gets a line; if not it is counted.
-    pub(crate) fn admit(&self, now: Duration, kind: &'static str, from: Option<IpAddr>) -> bool {
+    /// Whether a caller gets a line now, which takes its place among the lines of this second.
+    pub(crate) fn admit(&self, now: Duration, from: Option<IpAddr>) -> bool {
         let mut window = self.0.lock();
-        if window.suppressed == 0 && now.saturating_sub(window.start) >= WINDOW {
-            *window = Window {
-                start: now,
-                ..Window::default()
-            };
-        }
-        let network = network(from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
-        let known = window.networks.contains_key(&network);
-        let room = known || window.networks.len() < MAX_NETWORKS;
+        window.begin(now);
         let under = window.lines < PER_SECOND;
-        let mut admitted = under && room;
-        if room {
-            let seen = window.networks.entry(network).or_default();
-            admitted = admitted && seen.lines < PER_NETWORK;
-            if admitted {
+        let admitted = match window.seen(from) {
+            Some(seen) if under && seen.lines < PER_NETWORK => {
                 seen.lines += 1;
-            } else {
-                seen.suppressed += 1;
+                true
             }
-        }
-        if admitted {
-            window.lines += 1;
-        } else {
-            window.suppressed += 1;
-            *window.kinds.entry(kind).or_default() += 1;
-        }
+            _ => false,
+        };
+        window.lines += u32::from(admitted);
         admitted
+    }
+
+    /// Counts one that got no line.
+    pub(crate) fn count(&self, now: Duration, kind: &'static str, from: Option<IpAddr>) {
+        let mut window = self.0.lock();
+        window.begin(now);
+        if let Some(seen) = window.seen(from) {
+            seen.suppressed += 1;
+        }
+        window.suppressed += 1;
+        *window.kinds.entry(kind).or_default() += 1;
     }
 
     /// The summary of a window that is over.
@@ -103,6 +98,24 @@ impl Refusals {
 }
 
 impl Window {
+    /// A window that is over and has nothing to tell makes room for the next.
+    fn begin(&mut self, now: Duration) {
+        if self.suppressed == 0 && now.saturating_sub(self.start) >= WINDOW {
+            *self = Self {
+                start: now,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// What is known of the network of `from`; `None` if there are too many.
+    fn seen(&mut self, from: Option<IpAddr>) -> Option<&mut Seen> {
+        let network = network(from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+        let known = self.networks.contains_key(&network);
+        let room = known || self.networks.len() < MAX_NETWORKS;
+        room.then(|| self.networks.entry(network).or_default())
+    }
+
     fn summary(self) -> Option<Summary> {
         if self.suppressed == 0 {
             return None;
@@ -171,13 +184,21 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn admit(refusals: &Refusals, now: Duration, kind: &'static str, from: Option<IpAddr>) -> bool {
+        let admitted = refusals.admit(now, from);
+        if !admitted {
+            refusals.count(now, kind, from);
+        }
+        admitted
+    }
+
     #[test]
     fn attack_3_a_flood_is_counted_not_written() {
         let refusals = Refusals::default();
         let now = Duration::from_secs(100);
         let from = |last| Some(IpAddr::from([203, 0, 113, last]));
         let admitted = (0..=255)
-            .filter(|last| refusals.admit(now, "missing token", from(*last)))
+            .filter(|last| admit(&refusals, now, "missing token", from(*last)))
             .count();
         assert_eq!(admitted, 10);
         assert_eq!(refusals.due(now), None);
@@ -189,7 +210,7 @@ mod tests {
              \"suppressed\":246,\"kinds\":{\"missing token\":246},\
              \"networks\":{\"203.0.113.0/24\":246}}"
         );
-        assert!(refusals.admit(now + WINDOW, "missing token", from(1)));
+        assert!(refusals.admit(now + WINDOW, from(1)));
     }
 
     #[test]
@@ -198,7 +219,7 @@ mod tests {
         let admitted = (0..5_000u32)
             .filter(|i| {
                 let from = IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + (i << 8)));
-                refusals.admit(Duration::ZERO, "bad token", Some(from))
+                admit(&refusals, Duration::ZERO, "bad token", Some(from))
             })
             .count();
         assert_eq!(admitted, 100);

@@ -2,12 +2,16 @@
 //!
 //! The response line repeats who asked for what, but not the request's fields: the request line
 //! of the same id has them.
+//!
+//! Callers without a token, at the few endpoints that need none, have both lines up to a rate.
+//! Beyond it both are written after the engine ran, before the client sees the answer, and not at
+//! all if the call was refused or looked at what is open: such calls are counted (attack 3).
 
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
 use serde_json::{Map, Value};
-use zone_access::{Helped, Mount, Permit, Refusal, RefusalKind, TokenEntry};
+use zone_access::{Helped, Mount, MountKind, Permit, Refusal, RefusalKind, TokenEntry};
 use zone_audit::{
     Alert, AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart,
     ResponsePart,
@@ -32,13 +36,17 @@ pub(super) struct Trail<'a> {
     token: Option<Arc<TokenEntry>>,
     rule: Option<String>,
     operator: bool,
+    /// The lines wait for the outcome.
+    late: bool,
 }
 
 impl<'a> Trail<'a> {
-    pub(super) fn new(inbound: &'a Inbound, permit: &Permit) -> Self {
+    pub(super) fn new(zone: &Zone, inbound: &'a Inbound, permit: &Permit) -> Self {
         let token = permit.token().cloned();
+        let from = Some(inbound.client.ip());
         Self {
             inbound,
+            late: token.is_none() && !zone.system.broker().admits(from),
             operation: permit.operation().as_str(),
             mount: permit.mount().clone(),
             operator: permit.sudo() || token.as_ref().is_some_and(|t| t.record.is_root()),
@@ -55,6 +63,7 @@ impl<'a> Trail<'a> {
             operator: of.token.record.is_root(),
             token: Some(of.token.clone()),
             rule: None,
+            late: false,
         }
     }
 
@@ -64,12 +73,30 @@ impl<'a> Trail<'a> {
         zone: &Zone,
         data: &Map<String, Value>,
     ) -> Result<(), Fault> {
+        if self.late {
+            return Ok(());
+        }
         let recorded = self.record(zone, EntryKind::Request, Some(data), None, None);
         recorded.await.map_err(|fault| unserved(zone, fault))
     }
 
-    /// Records the answer. If that fails, the client must not see it.
-    pub(super) async fn response(&self, zone: &Zone, answer: &Encoded) -> Result<(), Fault> {
+    /// Records the answer to a request with the fields `data`. If that fails, the client must not
+    /// see it.
+    pub(super) async fn response(
+        &self,
+        zone: &Zone,
+        data: &Map<String, Value>,
+        answer: &Encoded,
+    ) -> Result<(), Fault> {
+        if self.late {
+            if let Some(kind) = self.only_counted(answer) {
+                let from = Some(self.inbound.client.ip());
+                zone.system.broker().count(kind, from);
+                return Ok(());
+            }
+            let recorded = self.record(zone, EntryKind::Request, Some(data), None, None);
+            recorded.await.map_err(unanswered)?;
+        }
         let auth = answer.auth.as_ref().map(auth_of);
         let wrap = answer.wrap_info.as_ref();
         let response = ResponsePart {
@@ -85,6 +112,18 @@ impl<'a> Trail<'a> {
         let error = answer.error.as_deref();
         let recorded = self.record(zone, EntryKind::Response, None, Some(&response), error);
         recorded.await.map_err(unanswered)
+    }
+
+    /// What a late call is counted as, unless it did something or failed by our fault.
+    fn only_counted(&self, answer: &Encoded) -> Option<&'static str> {
+        let gave = answer.auth.is_some() || answer.wrap_info.is_some();
+        let looked = self.operation == "read" || self.mount.kind == MountKind::System;
+        match answer.outbound.status {
+            400..500 if self.mount.path.as_str().starts_with("auth/") => Some("failed login"),
+            400..500 => Some("failed open call"),
+            200..300 if looked && !gave => Some("open call"),
+            _ => None,
+        }
     }
 
     /// Records what an operator should look at.

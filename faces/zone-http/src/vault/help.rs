@@ -24,7 +24,7 @@ pub(super) async fn serve(zone: &Zone, inbound: &Inbound, asked: &Asked, of: &He
         None => about(of),
     };
     let answer = envelope::encode(&inbound.id, &inbound.path, result);
-    match trail.response(zone, &answer).await {
+    match trail.response(zone, &asked.data, &answer).await {
         Ok(()) => answer.outbound,
         Err(fault) => envelope::refuse(&inbound.id, fault),
     }

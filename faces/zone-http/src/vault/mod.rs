@@ -267,7 +267,7 @@ async fn refused(zone: &Zone, inbound: &Inbound, asked: &Asked, refusal: Refusal
 }
 
 async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -> Outbound {
-    let trail = audit::Trail::new(inbound, &permit);
+    let trail = audit::Trail::new(zone, inbound, &permit);
     if let Err(fault) = trail.request(zone, &asked.data).await {
         return envelope::refuse(&inbound.id, fault);
     }
@@ -298,7 +298,7 @@ async fn run(zone: &Zone, inbound: &Inbound, permit: Permit, mut asked: Asked) -
         // The trail was closed with the zone; its request line is the last one.
         return answer.outbound;
     }
-    match trail.response(zone, &answer).await {
+    match trail.response(zone, &call.data, &answer).await {
         Ok(()) => match sys_ceremony::handed_out(&call, &answer) {
             Some(nonce) => finished(zone, inbound, answer, &nonce).await,
             None => answer.outbound,

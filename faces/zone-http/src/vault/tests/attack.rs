@@ -124,6 +124,84 @@ async fn attack_3_a_stranger_writes_no_large_line() {
     }
 }
 
+/// Beyond ten a second a call that gives nothing out is counted; a login that succeeds stands in
+/// the trail whole, however many fail around it.
+#[tokio::test]
+async fn attack_3_a_flood_at_open_endpoints_leaves_few_lines() {
+    let bench = Bench::with_methods().await;
+    let (user, wrong) = (
+        json!({ "password": "hunter2" }),
+        json!({ "password": "no" }),
+    );
+    bench
+        .root("POST", "auth/userpass/users/ann", user.clone())
+        .await;
+    bench.trail.clear();
+    for _ in 0..100 {
+        let login = json!({ "role_id": "r", "secret_id": "s" });
+        let login = bench.send("POST", "auth/approle/login", login).await;
+        let look = json!({ "token": "hvs.none" });
+        let look = bench.send("POST", "sys/wrapping/lookup", look).await;
+        let mounts = bench.send("GET", "sys/internal/ui/mounts", NONE).await;
+        assert_eq!((login.status, look.status, mounts.status), (400, 400, 200));
+    }
+    assert_eq!(bench.trail.lines().len(), 20);
+    bench.trail.clear();
+    bench.send("POST", "auth/userpass/login/ann", wrong).await;
+    assert!(bench.trail.lines().is_empty());
+    let right = bench.send("POST", "auth/userpass/login/ann", user).await;
+    let token = right.json()["auth"]["client_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let lines = bench.trail.lines();
+    let what: Vec<_> = lines
+        .iter()
+        .map(|line| line["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(what, ["request", "response"]);
+    let hash = |value: &Value| value.as_str().unwrap().starts_with("hmac-sha256:");
+    assert!(hash(&lines[0]["request"]["data"]["password"]));
+    assert!(hash(&lines[1]["response"]["auth"]["client_token"]));
+    assert!(!format!("{lines:?}").contains(&token));
+    bench.clock.advance(std::time::Duration::from_secs(1));
+    bench.zone.system.broker().tick();
+    let lines = bench.trail.all();
+    let told = &lines.last().unwrap()["refusals"];
+    let kinds = json!({ "failed login": 97, "failed open call": 97, "open call": 97 });
+    assert_eq!(told["kinds"], kinds, "{told}");
+}
+
+/// A1: a login beyond the rate whose lines cannot be written is taken back.
+#[tokio::test]
+async fn attack_3_a_login_beyond_the_rate_is_taken_back_if_it_is_not_recorded() {
+    let bench = Bench::with_methods().await;
+    let user = json!({ "password": "hunter2" });
+    bench
+        .root("POST", "auth/userpass/users/ann", user.clone())
+        .await;
+    for _ in 0..10 {
+        bench.send("GET", "sys/internal/ui/mounts", NONE).await;
+    }
+    for left in [0, 1] {
+        let tokens = bench
+            .root("LIST", "auth/token/accessors", NONE)
+            .await
+            .json();
+        bench.trail.fail_after(left);
+        let login = bench
+            .send("POST", "auth/userpass/login/ann", user.clone())
+            .await;
+        assert_eq!(login.status, 500);
+        bench.trail.heal();
+        let after = bench
+            .root("LIST", "auth/token/accessors", NONE)
+            .await
+            .json();
+        assert_eq!(after["data"]["keys"], tokens["data"]["keys"]);
+    }
+}
+
 #[tokio::test]
 async fn a3_a_rule_for_the_name_of_an_entity_or_group_holds_in_each_case() {
     let bench = Bench::new().await;
