@@ -13,7 +13,7 @@ use zone_crypto::sign::KeyType;
 
 use crate::head::{Head, Process};
 use crate::load::{self, Outcome, Plan, Target};
-use crate::{Options, limits, logins, table, tokens};
+use crate::{Options, leases, limits, logins, table, tokens, wrapping};
 
 /// Cores of this machine.
 fn cores() -> f64 {
@@ -23,6 +23,8 @@ fn cores() -> f64 {
 /// Limits of this machine, measured before anything else.
 struct Limits {
     fsyncs: f64,
+    /// Groups of two small records that callers have committed by the raw store, by their number.
+    store: Vec<(usize, f64)>,
     /// The bare handler's rate by number of clients.
     empty: Vec<(usize, Outcome)>,
     /// The same for the head's cheapest call behind a token: TLS, permit, two audit lines, and an
@@ -55,12 +57,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     std::fs::create_dir_all(&options.directory)?;
     let scratch = tempfile::tempdir_in(&options.directory)?;
     let mut limits = measure_limits(options, scratch.path()).await?;
-    let head = Head::create(&options.zonehead, &scratch.path().join("head")).await?;
+    let head = Head::create(options, &scratch.path().join("head")).await?;
     table::note("RSS, idle", head.process.rss()?, "MiB");
     furnish(&head.client).await?;
     let mut cases = cases(options, scratch.path())?;
     cases.extend(tokens::cases(&head.client).await?);
     cases.extend(logins::cases(&head.client).await?);
+    cases.extend(wrapping::cases());
+    cases.extend(leases::cases(&head.client).await?);
     let target = Target::new(&head.address, &head.ca, head.token.expose())?;
     measure_call(options, &target, &head.process, &mut limits).await?;
     table::head();
@@ -95,6 +99,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         tokens::evaluation(options)?;
         sizes(options, scratch.path()).await?;
         tokens::sizes(options, scratch.path()).await?;
+        leases::sizes(options, scratch.path()).await?;
     }
     Ok(())
 }
@@ -102,9 +107,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 async fn measure_limits(options: &Options, directory: &Path) -> anyhow::Result<Limits> {
     let fsyncs = limits::fsyncs(directory, options.window())?;
     table::note("limit: 4 KiB append + fdatasync", fsyncs, "per second");
+    let store = limits::store(options, &directory.join("store")).await?;
     let (process, address, ca) = limits::start_empty(directory)?;
     let target = Target::new(&address, &ca, "hvs.empty")?;
-    let plan = plan(Method::GET, |_| "empty".to_owned(), |_| Bytes::new());
+    let plan = plan(Method::GET, |_| "empty".to_owned(), |_| Bytes::new()).into();
     let mut empty = Vec::new();
     for clients in &options.clients {
         let runs = repeat(options, &target, &plan, *clients, &process).await?;
@@ -119,6 +125,7 @@ async fn measure_limits(options: &Options, directory: &Path) -> anyhow::Result<L
     }
     Ok(Limits {
         fsyncs,
+        store,
         empty,
         call: Vec::new(),
         read: Vec::new(),
@@ -136,7 +143,8 @@ async fn measure_call(
         Method::GET,
         |_| "sys/key-status".to_owned(),
         |_| Bytes::new(),
-    );
+    )
+    .into();
     for clients in &options.clients {
         let runs = repeat(options, target, &plan, *clients, process).await?;
         let (outcome, _) = table::median(runs);
@@ -175,10 +183,14 @@ fn ratio(case: &Case, outcome: &Outcome, clients: usize, limits: &Limits) -> Str
             let (call, bare) = (of(&limits.call), of(&limits.empty));
             format!("{call:.2} of an empty authenticated call, {bare:.2} of a bare handler")
         }
-        Against::Fsync => format!(
-            "{:.2} writes for each bare fsync",
-            outcome.rate / limits.fsyncs
-        ),
+        Against::Fsync => {
+            let raw = limits.store.iter().find(|(of, _)| *of == clients);
+            format!(
+                "{:.2} for each bare fsync, {:.2} for each group of the raw store",
+                outcome.rate / limits.fsyncs,
+                outcome.rate / raw.map_or(f64::NAN, |(_, rate)| *rate)
+            )
+        }
         Against::Signing(rate) => {
             let signing = rate * cores();
             match limits.write.iter().find(|(of, _)| *of == clients) {
@@ -203,12 +215,14 @@ pub(crate) fn plan(
     method: Method,
     path: impl Fn(u64) -> String + Send + Sync + 'static,
     body: impl Fn(u64) -> Bytes + Send + Sync + 'static,
-) -> Arc<Plan> {
-    Arc::new(Plan {
+) -> Plan {
+    Plan {
         method,
         path: Box::new(path),
         body: Box::new(body),
-    })
+        fields: Vec::new(),
+        then: None,
+    }
 }
 
 fn read_plan() -> Arc<Plan> {
@@ -217,6 +231,7 @@ fn read_plan() -> Arc<Plan> {
         |n| format!("secret/data/read/{}", n % READ),
         |_| Bytes::new(),
     )
+    .into()
 }
 
 /// Audit lines a second (two for each read), and what one more device costs: a zone never runs
@@ -269,6 +284,11 @@ async fn furnish(client: &Client) -> anyhow::Result<()> {
             .write(&format!("secret/data/read/{number}"), &value)
             .await?;
     }
+    furnish_pki(client).await
+}
+
+/// A root and roles for each kind of key, and `leased`, whose certificates have leases.
+pub(crate) async fn furnish_pki(client: &Client) -> anyhow::Result<()> {
     client
         .write("sys/mounts/pki", &json!({ "type": "pki" }))
         .await?;
@@ -277,12 +297,14 @@ async fn furnish(client: &Client) -> anyhow::Result<()> {
     client.write("pki/root/generate/internal", &root).await?;
     for (name, key_type, bits) in [
         ("p256", "ec", 256),
+        ("leased", "ec", 256),
         ("ed25519", "ed25519", 0),
         ("rsa2048", "rsa", 2048),
     ] {
         let role = json!({
             "allow_any_name": true, "enforce_hostnames": false,
             "key_type": key_type, "key_bits": bits, "max_ttl": "72h",
+            "generate_lease": name == "leased",
         });
         client.write(&format!("pki/roles/{name}"), &role).await?;
     }
@@ -305,7 +327,8 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 Method::GET,
                 |_| "auth/token/lookup-self".to_owned(),
                 |_| Bytes::new(),
-            ),
+            )
+            .into(),
             against: Against::EmptyHandler,
             token: None,
         },
@@ -315,7 +338,8 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 Method::POST,
                 |n| format!("secret/data/write/{}", n % 10_000),
                 move |_| value.clone(),
-            ),
+            )
+            .into(),
             against: Against::Fsync,
             token: None,
         },
@@ -337,7 +361,8 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 Method::POST,
                 move |_| format!("pki/issue/{name}"),
                 move |_| ask.clone(),
-            ),
+            )
+            .into(),
             against: Against::Signing(with_key),
             token: None,
         });
@@ -347,7 +372,8 @@ fn cases(options: &Options, directory: &Path) -> anyhow::Result<Vec<Case>> {
                 Method::POST,
                 move |_| format!("pki/sign/{name}"),
                 move |_| csr.clone(),
-            ),
+            )
+            .into(),
             against: Against::Signing(bare),
             token: None,
         });
@@ -380,7 +406,7 @@ fn request(kind: &str, directory: &Path) -> anyhow::Result<String> {
 
 /// Start and memory, empty and with many secrets.
 async fn sizes(options: &Options, directory: &Path) -> anyhow::Result<()> {
-    let head = Head::create(&options.zonehead, &directory.join("sizes")).await?;
+    let head = Head::create(options, &directory.join("sizes")).await?;
     furnish(&head.client).await?;
     let head = head.restart().await?;
     table::note(
@@ -402,7 +428,7 @@ async fn fill(options: &Options, head: &Head) -> anyhow::Result<()> {
         }
         let value = json_body(&json!({ "data": { "password": "correct horse battery staple" } }));
         let path = move |n| format!("secret/data/many/{round}/{n}");
-        let fill = plan(Method::POST, path, move |_| value.clone());
+        let fill = plan(Method::POST, path, move |_| value.clone()).into();
         let outcome = load::run(&target, &fill, 64, options.window(), &head.process).await?;
         left -= outcome.rate * options.window().as_secs_f64();
     }

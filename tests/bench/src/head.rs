@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use zone_cli::client::{Address, Client, Settings, roots_of_file};
+use zone_testkit::Postgres;
 use zone_types::Secret;
+
+use crate::Options;
 
 /// A child process that ends with this value.
 pub(crate) struct Process(Child);
@@ -74,6 +77,26 @@ impl Drop for Process {
     }
 }
 
+/// Which store a head keeps its zone in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StoreKind {
+    /// A file of its own.
+    Embedded,
+    /// A PostgreSQL server on this machine, by a Unix socket, with its files on the same disk.
+    Postgresql,
+}
+
+impl StoreKind {
+    /// The server that this store needs, with its files below `directory`.
+    pub(crate) fn server(self, directory: &Path) -> anyhow::Result<Option<Postgres>> {
+        std::fs::create_dir_all(directory)?;
+        Ok(match self {
+            Self::Embedded => None,
+            Self::Postgresql => Some(Postgres::start_in(&directory.canonicalize()?)),
+        })
+    }
+}
+
 /// A running, unsealed head.
 pub(crate) struct Head {
     pub(crate) process: Process,
@@ -84,14 +107,17 @@ pub(crate) struct Head {
     share: String,
     directory: PathBuf,
     binary: PathBuf,
+    server: Option<Postgres>,
     /// From the start of the process to the answer that it is unsealed.
     pub(crate) start: Duration,
 }
 
 impl Head {
     /// A new zone below `directory`.
-    pub(crate) async fn create(binary: &Path, directory: &Path) -> anyhow::Result<Self> {
-        let (process, address) = spawn(binary, directory)?;
+    pub(crate) async fn create(options: &Options, directory: &Path) -> anyhow::Result<Self> {
+        let binary = &options.zonehead;
+        let server = options.store.server(directory)?;
+        let (process, address) = spawn(binary, directory, server.as_ref())?;
         let ca = directory.join("data/listener-ca.pem");
         let client = client(&address, &ca, None)?;
         let ask = json!({ "secret_shares": 1, "secret_threshold": 1 });
@@ -108,7 +134,7 @@ impl Head {
         let token = Secret::new(text(&made["root_token"])?);
         unseal(&client, &share).await?;
         let client = client.with_token(token.clone())?;
-        let (binary, directory) = (binary.to_owned(), directory.canonicalize()?);
+        let (binary, directory) = (binary.clone(), directory.canonicalize()?);
         let start = Duration::ZERO;
         Ok(Self {
             process,
@@ -119,6 +145,7 @@ impl Head {
             share,
             directory,
             binary,
+            server,
             start,
         })
     }
@@ -137,11 +164,12 @@ impl Head {
             share,
             directory,
             binary,
+            server,
             ..
         } = self;
         drop(process);
         let begun = Instant::now();
-        let (process, address) = spawn(&binary, &directory)?;
+        let (process, address) = spawn(&binary, &directory, server.as_ref())?;
         let client = client(&address, &ca, Some(token.clone()))?;
         unseal(&client, &share).await?;
         let start = begun.elapsed();
@@ -154,17 +182,26 @@ impl Head {
             share,
             directory,
             binary,
+            server,
             start,
         })
     }
 }
 
-fn spawn(binary: &Path, directory: &Path) -> anyhow::Result<(Process, String)> {
+fn spawn(
+    binary: &Path,
+    directory: &Path,
+    server: Option<&Postgres>,
+) -> anyhow::Result<(Process, String)> {
     std::fs::create_dir_all(directory)?;
     let directory = directory.canonicalize()?;
     let config = directory.join("zonehead.toml");
+    let store = server.map_or_else(String::new, |server| {
+        let url = server.url();
+        format!("type = \"postgresql\"\nconnection_url = \"{url}\"\n")
+    });
     let text = format!(
-        "zone = \"bench.zone\"\n[storage]\npath = \"{0}/data\"\n[[listener]]\n\
+        "zone = \"bench.zone\"\n[storage]\npath = \"{0}/data\"\n{store}[[listener]]\n\
          address = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n",
         directory.display()
     );

@@ -15,11 +15,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use zone_barrier::commit::Committer;
 use zone_crypto::hmac;
 use zone_crypto::sign::{KeyType, PrivateKey};
 use zone_http::tls::{ListenerCertificate, server_config};
+use zone_ports::store::Op;
+use zone_ports::{Key, Store};
+use zone_store_postgres::{PostgresOptions, PostgresStore};
+use zone_store_redb::RedbStore;
 
 use crate::head::Process;
+use crate::{Options, table};
 
 /// Appends of 4 KiB with fdatasync behind each, per second.
 pub(crate) fn fsyncs(directory: &Path, window: Duration) -> anyhow::Result<f64> {
@@ -33,6 +39,57 @@ pub(crate) fn fsyncs(directory: &Path, window: Duration) -> anyhow::Result<f64> 
         count += 1;
     }
     Ok(f64::from(count) / begun.elapsed().as_secs_f64())
+}
+
+/// Groups a second by the raw store behind the committer, without encryption and without a head:
+/// for each number of callers, each committing two records of 300 bytes at a time.
+pub(crate) async fn store(
+    options: &Options,
+    directory: &Path,
+) -> anyhow::Result<Vec<(usize, f64)>> {
+    let server = options.store.server(directory)?;
+    let store: Arc<dyn Store> = match &server {
+        None => Arc::new(RedbStore::open(directory.join("zone.redb"))?),
+        Some(server) => {
+            let options = PostgresOptions::new(&server.url(), "zone")?;
+            Arc::new(PostgresStore::open(options).await?)
+        }
+    };
+    let committer = Committer::open(store).await?;
+    let mut rates = Vec::new();
+    for callers in &options.clients {
+        let begun = Instant::now();
+        let end = begun + options.window();
+        let tasks =
+            (0..*callers).map(|caller| tokio::spawn(commit(committer.clone(), caller, end)));
+        let mut count = 0;
+        for task in tasks.collect::<Vec<_>>() {
+            count += task.await??;
+        }
+        let rate = f64::from(count) / begun.elapsed().as_secs_f64();
+        let text = format!("limit: raw store, {callers} callers");
+        table::note(&text, rate, "groups of two records per second");
+        rates.push((*callers, rate));
+    }
+    Ok(rates)
+}
+
+async fn commit(committer: Committer, caller: usize, end: Instant) -> anyhow::Result<u32> {
+    let mut count = 0;
+    while Instant::now() < end {
+        let put = |part| {
+            let key = Key::new(format!("bench/{caller}/{:05}/{part}", count % 1000))?;
+            anyhow::Ok(Op::Put {
+                key,
+                value: Bytes::from_static(&[7; 300]),
+            })
+        };
+        committer
+            .commit(vec![put('a')?, put('b')?], Vec::new())
+            .await?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Signatures of an issuer with a P-256 key per second on one core; with `leaf`, each behind the

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -26,6 +27,19 @@ pub(crate) struct Plan {
     pub(crate) path: Box<dyn Fn(u64) -> String + Send + Sync>,
     /// Its body.
     pub(crate) body: Box<dyn Fn(u64) -> Bytes + Send + Sync>,
+    /// More header fields.
+    pub(crate) fields: Vec<(&'static str, &'static str)>,
+    /// What is asked next, made of the answer; both calls count as one.
+    pub(crate) then: Option<fn(&Value) -> Option<Next>>,
+}
+
+/// A call that an answer leads to, always a POST.
+pub(crate) struct Next {
+    /// Below `/v1/`.
+    pub(crate) path: &'static str,
+    /// Whose call it is, if not the first one's.
+    pub(crate) token: Option<String>,
+    pub(crate) body: Bytes,
 }
 
 /// Whom to ask, and as whom.
@@ -129,18 +143,47 @@ async fn one(
             return Ok(times);
         }
         let number = counter.fetch_add(1, Ordering::Relaxed);
-        let request = Request::builder()
-            .method(plan.method.clone())
-            .uri(format!("/v1/{}", (plan.path)(number)))
-            .header("host", "localhost")
-            .header("x-vault-token", &token)
-            .body(Full::new((plan.body)(number)))?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            bail!("{status}: {}", String::from_utf8_lossy(&body));
+        let path = (plan.path)(number);
+        let mut first = request(plan.method.clone(), &path, &token, (plan.body)(number))?;
+        for (name, value) in &plan.fields {
+            let value = HeaderValue::from_static(value);
+            first.headers_mut().insert(*name, value);
+        }
+        let answer = ask(&mut sender, first).await?;
+        if let Some(then) = plan.then {
+            let answer = serde_json::from_slice(&answer)?;
+            let next = then(&answer).context("the answer leads nowhere")?;
+            let token = next.token.as_deref().unwrap_or(&token);
+            let second = request(Method::POST, next.path, token, next.body)?;
+            ask(&mut sender, second).await?;
         }
         times.push(begun.elapsed());
     }
+}
+
+fn request(
+    method: Method,
+    path: &str,
+    token: &str,
+    body: Bytes,
+) -> anyhow::Result<Request<Full<Bytes>>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/v1/{path}"))
+        .header("host", "localhost")
+        .header("x-vault-token", token);
+    Ok(request.body(Full::new(body))?)
+}
+
+async fn ask(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<Bytes> {
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    if !status.is_success() {
+        bail!("{status}: {}", String::from_utf8_lossy(&body));
+    }
+    Ok(body)
 }

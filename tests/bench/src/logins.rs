@@ -45,7 +45,8 @@ fn case(name: &str, path: &'static str, body: bytes::Bytes) -> Case {
             Method::POST,
             move |_| path.to_owned(),
             move |_| body.clone(),
-        ),
+        )
+        .into(),
         against: Against::Fsync,
         token: None,
     }

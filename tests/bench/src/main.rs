@@ -2,8 +2,8 @@
 //!
 //! Starts the release binary with a data directory on this disk, loads it over TLS from this
 //! process, and prints each rate with its latency, the head's CPU time for each request, and the
-//! ratio to limits that were measured in the same run: durable writes to a bare fsync loop; reads to
-//! the head's cheapest call behind a token (permit and audit, but hardly an engine) and to a bare
+//! ratio to limits that were measured in the same run: durable writes to a bare fsync loop and to
+//! groups that go to the raw store, without encryption and without a head; reads to the head's cheapest call behind a token (permit and audit, but hardly an engine) and to a bare
 //! handler on the same HTTP and TLS stack; certificates to bare signing.
 //!
 //! Figures of one run on a shared machine mean little; the ratios mean more.
@@ -12,11 +12,13 @@
 
 mod cases;
 mod head;
+mod leases;
 mod limits;
 mod load;
 mod logins;
 mod table;
 mod tokens;
+mod wrapping;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,12 @@ struct Options {
     /// Tokens for the measurements of size and start.
     #[arg(long, default_value_t = 100_000)]
     tokens: usize,
+    /// Leases for the measurements of size and end.
+    #[arg(long, default_value_t = 50_000)]
+    leases: usize,
+    /// Where zones are kept.
+    #[arg(long, value_enum, default_value = "embedded")]
+    store: head::StoreKind,
     /// Only cases whose name contains this.
     #[arg(long, default_value = "")]
     only: String,

@@ -43,7 +43,8 @@ pub(crate) async fn cases(client: &Client) -> anyhow::Result<Vec<Case>> {
             Method::GET,
             |_| "auth/token/lookup-self".to_owned(),
             |_| bytes::Bytes::new(),
-        ),
+        )
+        .into(),
         against: Against::EmptyHandler,
         token: Some(token),
     };
@@ -68,7 +69,7 @@ fn create(name: &str, body: &Value) -> Case {
     let path = |_| "auth/token/create".to_owned();
     Case {
         name: name.to_owned(),
-        plan: plan(Method::POST, path, move |_| body.clone()),
+        plan: plan(Method::POST, path, move |_| body.clone()).into(),
         against,
         token: None,
     }
@@ -145,7 +146,7 @@ fn timed(options: &Options, work: impl Fn()) -> f64 {
 
 /// Memory and start of a head with many tokens.
 pub(crate) async fn sizes(options: &Options, directory: &Path) -> anyhow::Result<()> {
-    let head = Head::create(&options.zonehead, &directory.join("tokens")).await?;
+    let head = Head::create(options, &directory.join("tokens")).await?;
     let target = Target::new(&head.address, &head.ca, head.token.expose())?;
     let case = create("", &json!({ "policies": "default", "ttl": "24h" }));
     let mut made = 0.0;

@@ -30,18 +30,23 @@ pub struct Postgres {
 impl Postgres {
     /// A server with the defaults of its version.
     pub fn start() -> Self {
-        Self::make("", &[], false, PORT)
+        Self::make(&room(), "", &[], false, PORT)
+    }
+
+    /// A server with its files below `parent`: on the disk that counts, for measurements.
+    pub fn start_in(parent: &Path) -> Self {
+        Self::make(parent, "", &[], false, PORT)
     }
 
     /// A server that also listens on a TCP port of this machine, with more lines in its
     /// configuration and more files beside its data.
     pub fn start_on(port: u16, lines: &str, files: &[(&str, &[u8])]) -> Self {
-        Self::make(lines, files, false, port)
+        Self::make(&room(), lines, files, false, port)
     }
 
     /// A server with a tablespace `small` of 8 MiB for its user's tables.
     pub fn start_small() -> Self {
-        let server = Self::make("", &[], true, PORT);
+        let server = Self::make(&room(), "", &[], true, PORT);
         let place = server.dir.join("small/space");
         server.sql(&format!(
             "CREATE TABLESPACE small LOCATION '{}'",
@@ -51,10 +56,10 @@ impl Postgres {
         server
     }
 
-    fn make(lines: &str, files: &[(&str, &[u8])], small: bool, port: u16) -> Self {
+    fn make(parent: &Path, lines: &str, files: &[(&str, &[u8])], small: bool, port: u16) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("zone-pg-")
-            .tempdir_in(room());
+            .tempdir_in(parent);
         let dir = dir.unwrap().keep();
         std::fs::create_dir(dir.join("small")).unwrap();
         let mut keeper = Command::new("sh");
