@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn run(role: Role) -> anyhow::Result<()> {
     match role {
-        Role::Server { config } => runtime()?.block_on(roles::server::run(&config)),
+        Role::Server { config } => long_runtime()?.block_on(roles::server::run(&config)),
         Role::Config { command } => configuration(&command),
         Role::Completion { shell } => pages::completion(args::command(), shell),
         Role::Man { directory } => pages::manual(args::command(), &directory),
@@ -50,7 +50,7 @@ fn run(role: Role) -> anyhow::Result<()> {
         Role::Dev {
             options,
             command: None,
-        } => runtime()?.block_on(roles::dev::run(options)),
+        } => long_runtime()?.block_on(roles::dev::run(options)),
     }
 }
 
@@ -65,6 +65,12 @@ fn configuration(command: &ConfigCommand) -> anyhow::Result<()> {
         ConfigCommand::Convert { files } => print!("{}", config::as_toml(files)?),
     }
     Ok(())
+}
+
+/// For a process that stays.
+fn long_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    zone_host_linux::return_freed_memory()?;
+    runtime()
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

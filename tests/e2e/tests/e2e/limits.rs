@@ -577,3 +577,36 @@ pub(crate) const FIELDS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// What hashing took goes back: 64 logins at once took a head to hundreds of MiB for good.
+#[tokio::test]
+async fn attack_a_flood_of_logins_leaves_no_memory_behind() {
+    let (head, root) = zone().await;
+    root.put("sys/auth/userpass", &json!({ "type": "userpass" }))
+        .await
+        .expect(204);
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", head.process.id()));
+        let status = status.expect("the head runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1));
+        kib.and_then(|kib| kib.parse::<usize>().ok()).expect("KiB") / 1024
+    };
+    let before = resident();
+    let mut logins = tokio::task::JoinSet::new();
+    for number in 0..64 {
+        let api = head.api();
+        logins.spawn(async move {
+            let path = format!("auth/userpass/login/nobody{number}");
+            api.put(&path, &json!({ "password": "no" })).await.status
+        });
+    }
+    while let Some(status) = logins.join_next().await {
+        assert_eq!(status.expect("answered"), 400);
+    }
+    let after = resident();
+    assert!(
+        after < before + 64,
+        "{before} MiB before, {after} MiB after"
+    );
+}
