@@ -82,9 +82,7 @@ pub(crate) async fn sizes(options: &Options, directory: &Path) -> anyhow::Result
     head.client.write(all, &json!({ "sync": false })).await?;
     let text = format!("{many} leases ended by their path: in force after");
     table::note(&text, begun.elapsed().as_secs_f64() * 1000.0, "ms");
-    while waiting(&head.client).await? > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    while waiting(&head.client).await? > 0 {}
     table::note(
         "revoked by their engine after",
         begun.elapsed().as_secs_f64(),
