@@ -178,22 +178,46 @@ impl Access {
             true
         })
         .await?;
-        if group != LeaseGroup::Active {
-            return Ok(waiting);
-        }
         for mount in state.mounts.all() {
-            let mut number = 0_u64;
-            let mut range = KeyRange::prefix(mount.prefix(AT));
-            loop {
-                let page = self.barrier.scan_keys(&range, PAGE).await?;
-                let Some(last) = page.last() else { break };
-                number += page.len() as u64;
-                range = range.after(last);
-            }
-            let ended = waiting.by_mount.get(&mount.accessor);
-            tally.add(Some(&mount), number.saturating_sub(*ended.unwrap_or(&0)));
+            let (all, ended) = match group {
+                LeaseGroup::Active => self.numbers(&state, &mount).await?,
+                LeaseGroup::Revoking if state.prefixes.end_some_of(&mount.id) => {
+                    self.numbers(&state, &mount).await?
+                }
+                _ => continue,
+            };
+            let queued = *waiting.by_mount.get(&mount.accessor).unwrap_or(&0);
+            tally.add(Some(&mount), all.saturating_sub(queued + ended));
+            waiting.add(Some(&mount), ended);
         }
-        Ok(tally)
+        Ok(match group {
+            LeaseGroup::Active => tally,
+            _ => waiting,
+        })
+    }
+
+    /// How many leases of a mount are kept, and how many of them have ended by an operation on
+    /// their path and are not in the queue yet.
+    async fn numbers(&self, state: &OpenState, mount: &Mount) -> Result<(u64, u64), AccessError> {
+        let (mut all, mut ended) = (0, 0);
+        let look = state.prefixes.end_some_of(&mount.id);
+        let mut range = KeyRange::prefix(mount.prefix(AT));
+        loop {
+            let page = self.barrier.scan_keys(&range, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok((all, ended));
+            };
+            range = range.after(last);
+            all += page.len() as u64;
+            for key in page.iter().filter(|_| look) {
+                let found = self.lease_at(key).await?;
+                let record = found.as_ref().map(|found| &found.record);
+                let by_path = record.is_some_and(|record| {
+                    record.ending.is_none() && state.prefixes.end_lease(record)
+                });
+                ended += u64::from(by_path);
+            }
+        }
     }
 
     /// Leases that wait for their engine, those that are due first before others; at most `most`.

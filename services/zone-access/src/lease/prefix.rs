@@ -121,6 +121,12 @@ impl PrefixWorks {
         self.works.load().iter().any(|work| work.ends_lease(lease))
     }
 
+    /// Whether one is about that mount.
+    pub(super) fn end_some_of(&self, mount: &MountId) -> bool {
+        let works = self.works.load();
+        works.iter().any(|work| work.record.mount == *mount)
+    }
+
     /// Whether a token of that record has ended by an operation on its path. `tokens` is the token
     /// mount.
     pub(crate) fn end_token(&self, token: &TokenRecord, tokens: &MountId) -> bool {

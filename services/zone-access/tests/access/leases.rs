@@ -513,6 +513,12 @@ async fn a_prefix_ends_all_that_was_given_out_below_it_at_once() {
     for id in &ids {
         assert_eq!(find(&lab, id).await, None);
     }
+    assert_eq!(
+        count(&lab, LeaseGroup::Active).await,
+        1,
+        "as it is in force"
+    );
+    assert_eq!(count(&lab, LeaseGroup::Revoking).await, 1000);
     let mut late = async || {
         let permit = permits.next().unwrap();
         let late = lab.access.commit_leased(&permit, offer("late"), Batch::new);
@@ -530,6 +536,8 @@ async fn a_prefix_ends_all_that_was_given_out_below_it_at_once() {
     assert!(find(&lab, &other.id).await.is_some(), "another segment");
     lab.settle().await;
     assert_eq!(keys_with(&lab, &["core/lease-prefix/"]).len(), 1);
+    assert_eq!(count(&lab, LeaseGroup::Active).await, 2);
+    assert_eq!(count(&lab, LeaseGroup::Revoking).await, 1, "the second");
     lab.seal_and_unseal().await;
     assert_eq!(find(&lab, &second.id).await, None, "known after an unseal");
     let renewed = renew(&lab, &new.id, 900).await.unwrap();
