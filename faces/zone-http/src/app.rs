@@ -27,6 +27,13 @@ use crate::stream::{self, ReplyBody, Wants};
 use crate::vault;
 use crate::{head, head::NAMESPACE};
 
+/// Where a client stands: [`Outbound::rate`].
+const RATE: [&str; 3] = [
+    "x-ratelimit-limit",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+];
+
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -103,6 +110,8 @@ pub struct Outbound {
     pub body: Zeroizing<Vec<u8>>,
     /// `Retry-After` in seconds.
     pub retry_after: Option<u32>,
+    /// `X-Ratelimit-Limit`, `-Remaining` and `-Reset`.
+    pub rate: Option<Box<[u64; 3]>>,
     /// An answer that goes on, in the place of the body, and how.
     pub stream: Option<(Box<Subscription>, Wants)>,
 }
@@ -115,6 +124,7 @@ impl Outbound {
             content_type: "application/json",
             body: Zeroizing::new(body),
             retry_after: None,
+            rate: None,
             stream: None,
         }
     }
@@ -272,6 +282,12 @@ impl App {
         }
         if let Some(secs) = outbound.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(secs));
+        }
+        for (name, value) in RATE
+            .iter()
+            .zip(outbound.rate.into_iter().flat_map(|rate| *rate))
+        {
+            headers.insert(*name, HeaderValue::from(value));
         }
         response
     }

@@ -102,7 +102,7 @@ impl Trail {
         all
     }
 
-    pub(crate) fn all(&self) -> Vec<Value> {
+    fn all(&self) -> Vec<Value> {
         let text = String::from_utf8(self.locked().bytes.clone()).unwrap();
         let lines = text.lines();
         lines
@@ -340,6 +340,17 @@ impl Bench {
         bench
     }
 
+    /// What the trail says was only counted, in the last second that is over; null for nothing.
+    pub(crate) async fn counted(&self) -> Value {
+        let broker = self.zone.system.broker();
+        broker.tick();
+        // Behind it in the queue.
+        broker.checkpoint_all().await.unwrap();
+        let all = self.trail.all();
+        let told = all.iter().rfind(|line| line["type"] == "refusals");
+        told.map_or(Value::Null, |line| line["refusals"]["kinds"].clone())
+    }
+
     pub(crate) async fn unseal(&self) {
         let opened = self.send("PUT", "sys/unseal", json!({ "key": self.share }));
         assert_eq!(opened.await.json()["sealed"], false);
@@ -394,7 +405,14 @@ impl Bench {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (parts, body) = self.app.answer(request, &peer()).await.into_parts();
+        self.answer_to(request, &peer()).await
+    }
+
+    pub(crate) async fn answer_to<B>(&self, request: Request<B>, peer: &Peer) -> Shown
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = self.app.answer(request, peer).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Shown {
             status: parts.status.as_u16(),

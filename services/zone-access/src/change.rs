@@ -41,8 +41,12 @@ impl Access {
             _ => return Err(BarrierError::Sealed),
         }
         let (barrier, state) = (self.barrier.clone(), state.clone());
+        let watched = state.quotas.watch(&batch);
         let task = tokio::spawn(async move {
             let result = barrier.commit(batch).await;
+            if result.is_ok() {
+                state.quotas.follow(&watched);
+            }
             then(&state, result.is_ok());
             drop(under_way);
             result

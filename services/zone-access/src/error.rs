@@ -21,6 +21,9 @@ pub enum AccessError {
     /// Too many others changed the same thing meanwhile; nothing was written.
     #[error("the value changed meanwhile: try again")]
     Busy,
+    /// A quota is used up; the text names the path.
+    #[error("{0}")]
+    QuotaExceeded(String),
     /// A record of this crate is not what this crate wrote.
     #[error("an access record is corrupt")]
     Corrupt,

@@ -20,7 +20,8 @@
 //! it removes the mount's keys whatever engine wrote them.
 //!
 //! Start at [`Access::authorize`]; the life of a token is in [`token`], what a token keeps for
-//! itself in `cubbyhole`, what engines give out for a time in [`lease`].
+//! itself in `cubbyhole`, what engines give out for a time in [`lease`], how often and how much
+//! in [`quota`].
 
 mod authorize;
 mod change;
@@ -36,6 +37,7 @@ mod mounts;
 pub mod open;
 pub mod permit;
 mod policies;
+pub mod quota;
 mod record;
 mod renewal;
 mod sweep;
@@ -50,6 +52,7 @@ pub use mount::{Mount, MountConfig, MountKind, TokenChoice, UserLockout};
 pub use mounts::{NewMount, Remounted};
 pub use permit::Permit;
 pub use policies::{PolicyRecord, login_policies};
+pub use quota::{Quota, QuotaConfig, QuotaKind, QuotaRule, RateState, RateVerdict};
 pub use renewal::{RenewalTerms, Renewals};
 pub use sweep::Chore;
 pub use token::{
@@ -71,6 +74,7 @@ use crate::identity::IdentityStore;
 use crate::lease::PrefixWorks;
 use crate::mounts::MountTable;
 use crate::policies::PolicyCache;
+use crate::quota::Quotas;
 use crate::token::TokenStore;
 
 /// The zone's default lease time: 32 days, as in Vault.
@@ -108,6 +112,7 @@ struct OpenState {
     identity: IdentityStore,
     /// Revocations by path that are under way.
     prefixes: PrefixWorks,
+    quotas: Quotas,
 }
 
 impl Access {
@@ -155,6 +160,7 @@ impl Access {
             .ok_or(AccessError::Corrupt)?;
         let tokens = TokenStore::load(&self.barrier, token_mount).await?;
         let prefixes = PrefixWorks::load(&self.barrier, self.instant()).await?;
+        let quotas = Quotas::load(&self.barrier, &mounts, &tokens).await?;
         let state = OpenState {
             epoch,
             mounts,
@@ -163,6 +169,7 @@ impl Access {
             cubbyhole,
             identity: IdentityStore::new(identity),
             prefixes,
+            quotas,
         };
         self.open.store(Some(Arc::new(state)));
         Ok(())

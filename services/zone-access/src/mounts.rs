@@ -243,11 +243,13 @@ impl Access {
         let batch = Batch::new()
             .delete(key(&mount.id)?)
             .put(trash, serde_json::to_vec(&work)?);
+        let (batch, without_quotas) = state.quotas.without(&mount.id, batch)?;
         let then = move |state: &OpenState, applied: bool| {
             if applied {
                 state.mounts.replace(|paths| {
                     paths.remove(&path);
                 });
+                without_quotas(&state.quotas);
             }
             drop(one_at_a_time);
         };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use http::header::USER_AGENT;
 use serde_json::{Map, Value};
-use zone_access::{Helped, Mount, MountKind, Permit, Refusal, RefusalKind, TokenEntry};
+use zone_access::{Helped, Mount, MountKind, Operation, Permit, Refusal, RefusalKind, TokenEntry};
 use zone_audit::{
     Alert, AuditEntry, AuthPart, Data, Decision, EntryKind, Header, MountPart, RequestPart,
     ResponsePart,
@@ -22,6 +22,7 @@ use zone_types::{EntityId, NamespaceId};
 use super::Asked;
 use super::envelope::Encoded;
 use super::exchange::{Auth, Fault, chain};
+use super::fields::Given;
 use crate::Zone;
 use crate::app::Inbound;
 
@@ -241,6 +242,33 @@ pub(super) async fn refusal(
         }
         _ => broker.record(&entry).await,
     };
+    recorded.map_err(|error| unserved(zone, unrecorded(&error)))
+}
+
+/// Records that a request was over its quota: a line up to the rate of refusals if `audited`, else
+/// one more in their count.
+pub(super) async fn over_quota(zone: &Zone, inbound: &Inbound, audited: bool) -> Result<(), Fault> {
+    const KIND: &str = "rate limit quota";
+    let (broker, from) = (zone.system.broker(), Some(inbound.client.ip()));
+    if !audited {
+        broker.count(KIND, from);
+        return Ok(());
+    }
+    let settings = zone.system.settings();
+    let headers = headers_of(inbound, &settings);
+    let namespace = NamespaceId::root();
+    let operation = super::operation(inbound.method.as_str(), &Given::default());
+    let word = operation.map_or("unknown", Operation::as_str);
+    let entry = AuditEntry {
+        kind: EntryKind::Request,
+        time: zone.system.wall_clock(),
+        auth: None,
+        request: &request_of(inbound, &namespace, word, None, &headers),
+        response: None,
+        error: Some("rate limit quota exceeded"),
+        operator: false,
+    };
+    let recorded = broker.record_refusal(KIND, from, &entry).await;
     recorded.map_err(|error| unserved(zone, unrecorded(&error)))
 }
 

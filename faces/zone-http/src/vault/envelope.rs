@@ -103,6 +103,7 @@ pub(super) fn encode(id: &RequestId, path: &RequestPath, result: Result<Reply, F
             content_type,
             body: Zeroizing::new(body),
             retry_after: None,
+            rate: None,
             stream: None,
         }),
         Ok(Reply::Events(subscription, wants)) => {

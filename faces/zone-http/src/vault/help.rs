@@ -106,6 +106,7 @@ fn form(form: Form) -> &'static str {
         Form::Text => "text",
         Form::Flag => "true or false",
         Form::Number => "whole number",
+        Form::Decimal => "number",
         Form::Time => "seconds, or a duration like 1h30m",
         Form::List => "list, or comma-separated text",
         Form::Object => "object",

@@ -1,7 +1,7 @@
 //! `/v1`: Vault's HTTP API.
 //!
 //! ```text
-//! Inbound ─▶ open sys endpoint? ─▶ fields ─▶ permit ─▶ audit ─▶ engine ─▶ audit ─▶ Outbound
+//! Inbound ─▶ open sys endpoint? ─▶ quota ─▶ fields ─▶ permit ─▶ audit ─▶ engine ─▶ audit ─▶ Outbound
 //! ```
 //!
 //! Which endpoints there are stands in [`routes`]; one that is not there is not served.
@@ -31,6 +31,7 @@ mod sys_leases;
 mod sys_mounts;
 mod sys_open;
 mod sys_policy;
+mod sys_quotas;
 mod sys_tools;
 #[cfg(test)]
 mod tests;
@@ -55,7 +56,7 @@ pub use openapi::reference as openapi_reference;
 pub use sys_open::{Doors, OPEN_SYS};
 
 /// Answers one request below `/v1/`.
-pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
+pub async fn serve(zone: &Zone, inbound: Inbound) -> Outbound {
     if let Some(outbound) = sys_open::serve(zone, &inbound).await {
         return outbound;
     }
@@ -63,6 +64,17 @@ pub async fn serve(zone: &Zone, mut inbound: Inbound) -> Outbound {
     if zone.system.is_sealed() {
         return envelope::refuse(&inbound.id, Fault::new(503, "Vault is sealed"));
     }
+    match sys_quotas::judge(zone, &inbound).await {
+        Ok(rate) => Outbound {
+            rate,
+            ..serve_within(zone, inbound).await
+        },
+        Err(refused) => *refused,
+    }
+}
+
+/// Answers a request that is within its quota.
+async fn serve_within(zone: &Zone, mut inbound: Inbound) -> Outbound {
     let asked = match read(zone, &mut inbound) {
         Ok(asked) => asked,
         Err(fault) => return envelope::refuse(&inbound.id, fault),

@@ -209,6 +209,7 @@ fn schema(form: Form) -> Value {
         Form::Text | Form::Time => json!({ "type": "string" }),
         Form::Flag => json!({ "type": "boolean" }),
         Form::Number => json!({ "type": "integer" }),
+        Form::Decimal => json!({ "type": "number" }),
         Form::List => json!({ "type": "array", "items": { "type": "string" } }),
         Form::Object => json!({ "type": "object", "additionalProperties": true }),
     }

@@ -11,7 +11,7 @@ use super::exchange::{Call, Fault, Reply, chain};
 use super::fields::Fields;
 use super::{
     events, sys_audit, sys_auth, sys_ceremony, sys_config, sys_host, sys_leases, sys_mounts,
-    sys_open, sys_policy, sys_tools, wrapping,
+    sys_open, sys_policy, sys_quotas, sys_tools, wrapping,
 };
 use crate::Zone;
 
@@ -44,6 +44,7 @@ pub(super) async fn handle(zone: &Zone, call: &Call) -> Result<Reply, Fault> {
         "rotate" if tail == "config" => rotation(zone, call).await,
         "rekey" | "generate-root" => sys_ceremony::handle(zone, call).await,
         "leases" => sys_leases::handle(zone, call, tail).await,
+        "quotas" => sys_quotas::handle(zone, call, tail).await,
         "remount" => sys_mounts::remount(zone, call, tail).await,
         "step-down" if tail.is_empty() => step_down(call),
         "ha-status" if tail.is_empty() => ha_status(zone, call),
@@ -93,6 +94,7 @@ pub(super) fn access_fault(error: &AccessError) -> Fault {
         }
         AccessError::Invalid(text) => Fault::bad_request(text.clone()),
         AccessError::Missing(text) => Fault::bad_request(*text),
+        AccessError::QuotaExceeded(text) => Fault::new(429, text.clone()),
         AccessError::Busy => Fault::new(409, error.to_string()),
         AccessError::Barrier(zone_barrier::BarrierError::TooLarge) => {
             Fault::new(413, "the request is too large to be stored at once")

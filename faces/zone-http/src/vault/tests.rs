@@ -10,6 +10,7 @@ mod host;
 mod inputs;
 mod methods;
 mod open;
+mod quotas;
 mod routes;
 mod shapes;
 mod sys;

@@ -12,7 +12,7 @@ impl Access {
     /// Commits what `write` makes, together with a lease at the permit's path that belongs to the
     /// permit's caller. `write` is called again if the caller's token was changed meanwhile, and
     /// must make the same each time. A condition of its batch that fails makes that twice, then
-    /// [`AccessError::Busy`].
+    /// [`AccessError::Busy`]. [`AccessError::QuotaExceeded`] before anything is made.
     pub async fn commit_leased(
         &self,
         permit: &Permit,
@@ -25,6 +25,7 @@ impl Access {
         let mut fill = |out: &mut [u8]| self.random.fill(out);
         let uid = Uid(zone_crypto::text::base62(UID, &mut fill).expose().clone());
         let record = record_for(permit, caller, offer);
+        let _place = state.quotas.reserve(permit.mount(), permit.rest())?;
         for _ in 0..TRIES {
             let batch = self.held(&state, &record, write()).await?;
             let batch = birth(&state, batch, permit.mount(), &uid, &record)?;

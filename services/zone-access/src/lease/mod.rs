@@ -44,7 +44,7 @@ const LARGEST: usize = 4 * 1024;
 /// Longest path of a lease below its mount, in bytes.
 const LONGEST: usize = 400;
 /// The area of the entries by path, below the mount.
-const AT: &str = "lease-at";
+pub(crate) const AT: &str = "lease-at";
 /// The area of the entries by token, below the token mount.
 const OF_TOKEN: &str = "token-lease";
 

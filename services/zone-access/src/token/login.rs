@@ -67,6 +67,7 @@ impl Access {
     ///
     /// [`AccessError::Denied`] unless the permit is for an auth method's mount.
     /// [`AccessError::Invalid`] names what the role asks for and cannot have.
+    /// [`AccessError::QuotaExceeded`] if as many tokens of the method live as may.
     pub async fn log_in(
         &self,
         permit: &Permit,
@@ -91,8 +92,10 @@ impl Access {
             None => (None, with),
         };
         if grant.kind == TokenKind::Batch {
+            // Nothing of it is stored, so no quota counts it.
             return self.batch_login(&state, record, with, known).await;
         }
+        let _place = state.quotas.reserve(permit.mount(), permit.rest())?;
         let (text, accessor) = self.drawn_token();
         record.accessor = accessor;
         check_size(&record)?;

@@ -27,8 +27,13 @@ impl TokenStore {
         if mount.id == self.mount.id {
             return Ok(KeyRange::prefix(self.mount.prefix("token")));
         }
-        let prefix = self.mount.key("method", format!("{}/", mount.id))?;
-        Ok(KeyRange::prefix(prefix.as_bytes().to_vec()))
+        Ok(KeyRange::prefix(self.method_prefix(&mount.id)?))
+    }
+
+    /// What the entries of the tokens begin with that an auth method made.
+    pub(crate) fn method_prefix(&self, mount: &MountId) -> Result<Vec<u8>, AccessError> {
+        let prefix = self.mount.key("method", format!("{mount}/"))?;
+        Ok(prefix.as_bytes().to_vec())
     }
 }
 

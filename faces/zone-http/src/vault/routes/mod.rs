@@ -61,6 +61,8 @@ pub(super) enum Form {
     Flag,
     /// A whole number.
     Number,
+    /// A number, perhaps with a part of one.
+    Decimal,
     /// Seconds, or text like `1h30m`.
     Time,
     /// A list of texts, or comma-separated text.
@@ -192,6 +194,10 @@ const fn flag(name: &'static str, about: &'static str) -> Field {
 
 const fn number(name: &'static str, about: &'static str) -> Field {
     field(name, Form::Number, about)
+}
+
+const fn decimal(name: &'static str, about: &'static str) -> Field {
+    field(name, Form::Decimal, about)
 }
 
 const fn time(name: &'static str, about: &'static str) -> Field {

@@ -3,7 +3,7 @@
 use zone_access::Operation;
 
 use super::{
-    Field, Route, delete, does, flag, list, number, object, read, text, texts, time, write,
+    Field, Route, decimal, delete, does, flag, list, number, object, read, text, texts, time, write,
 };
 
 const TOKEN: &[Field] = &[text(
@@ -51,6 +51,38 @@ const RENEW_LEASE: &[Field] = &[
 const REVOKE_LEASE: &[Field] = &[
     text("lease_id", "Which; else the one in the path"),
     flag("sync", "Waits for the engine"),
+];
+const QUOTA_PATH: Field = text(
+    "path",
+    "A mount, a path below one, or its beginning with *; all if none is given",
+);
+const QUOTA_INHERITABLE: Field = flag("inheritable", "Of a quota of the zone alone");
+const RATE_LIMIT: &[Field] = &[
+    QUOTA_PATH,
+    decimal("rate", "Requests of one client in one interval"),
+    time("interval", "One second if none is given"),
+    time(
+        "block_interval",
+        "For how long whoever asked for more is refused",
+    ),
+    QUOTA_INHERITABLE,
+];
+const LEASE_COUNT: &[Field] = &[
+    QUOTA_PATH,
+    number("max_leases", "How many live at once"),
+    QUOTA_INHERITABLE,
+];
+const QUOTA_CONFIG: &[Field] = &[
+    flag(
+        "enable_rate_limit_audit_logging",
+        "Whether refused requests have lines in the audit trail",
+    ),
+    flag(
+        "enable_rate_limit_response_headers",
+        "Whether answers tell where the client stands",
+    ),
+    texts("rate_limit_exempt_paths", "What no rate limit is about"),
+    texts("absolute_rate_limit_exempt_paths", "The same"),
 ];
 const LEASES: &[Field] = &[text("type", "irrevocable, revoking or active")];
 
@@ -112,6 +144,31 @@ pub(super) const ROUTES: &[Route] = &[
         pattern: "leases/tidy",
         about: "One round of the background work at once",
         does: &[write(&[])],
+    },
+    Route {
+        pattern: "quotas/config",
+        about: "What holds for all rate limits",
+        does: &[read(&[]), write(QUOTA_CONFIG)],
+    },
+    Route {
+        pattern: "quotas/rate-limit",
+        about: "The names of rate limits",
+        does: &[list(&[])],
+    },
+    Route {
+        pattern: "quotas/rate-limit/{name}",
+        about: "How often one client may ask below a path",
+        does: &[read(&[]), write(RATE_LIMIT), delete()],
+    },
+    Route {
+        pattern: "quotas/lease-count",
+        about: "The names of limits of leases",
+        does: &[list(&[])],
+    },
+    Route {
+        pattern: "quotas/lease-count/{name}",
+        about: "How many leases may live below a path",
+        does: &[read(&[]), write(LEASE_COUNT), delete()],
     },
     Route {
         pattern: "config/auditing/request-headers",

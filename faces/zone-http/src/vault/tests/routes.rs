@@ -294,6 +294,7 @@ fn every_form_is_in_use() {
         Form::Text,
         Form::Flag,
         Form::Number,
+        Form::Decimal,
         Form::Time,
         Form::List,
         Form::Object,
