@@ -135,7 +135,8 @@ fn place(zone: &Zone, fields: &Fields<'_>) -> Result<(String, bool), Fault> {
         Some(text) => (text, true),
         None => (text, false),
     };
-    if fields.flag("inheritable")?.unwrap_or(false) && !(text.is_empty() && !part) {
+    let whole = text.is_empty() && !part;
+    if !whole && fields.flag("inheritable")?.unwrap_or(false) {
         let text = "field 'inheritable': only a quota of the zone is inherited";
         return Err(Fault::bad_request(text));
     }
