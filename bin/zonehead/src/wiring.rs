@@ -61,7 +61,8 @@ pub(crate) async fn assemble(
     let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let random: Arc<dyn Random> = Arc::new(OsRandom);
     let barrier = Barrier::new(committer, random.clone(), Arc::new(memory));
-    let access = Access::new(barrier.clone(), clock.clone(), random.clone());
+    let access = Access::new(barrier.clone(), clock.clone(), random.clone())
+        .with_lease_times(settings.lease_times);
     let reserved = ReservedNames::new(&settings.zone, &settings.head_names());
     let pki = PkiService::new(
         access.clone(),

@@ -130,6 +130,7 @@ impl Access {
         };
         match judge(&ask, mount, &acl) {
             Ok(allowed) => Ok(Permit {
+                times: self.times.of(&allowed.mount),
                 mount: allowed.mount,
                 path: ask.path.clone(),
                 operation: ask.operation,
@@ -205,6 +206,7 @@ impl Access {
             }
         }
         Ok(Permit {
+            times: self.times.of(&mount),
             mount,
             path: ask.path.clone(),
             operation: ask.operation,

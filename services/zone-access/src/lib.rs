@@ -48,7 +48,7 @@ pub use error::AccessError;
 pub use lease::{
     EndedLease, Lease, LeaseGroup, LeaseOffer, LeaseTally, LeaseTarget, TargetFault, WaitingLease,
 };
-pub use mount::{Mount, MountConfig, MountKind, TokenChoice, UserLockout};
+pub use mount::{LeaseTimes, Mount, MountConfig, MountKind, TokenChoice, UserLockout};
 pub use mounts::{NewMount, Remounted};
 pub use permit::Permit;
 pub use policies::{PolicyRecord, login_policies};
@@ -77,9 +77,9 @@ use crate::policies::PolicyCache;
 use crate::quota::Quotas;
 use crate::token::TokenStore;
 
-/// The zone's default lease time: 32 days, as in Vault.
+/// The zone's default lease time unless it is configured: 32 days, as in Vault.
 pub const DEFAULT_TTL_SECS: u64 = 32 * 24 * 3600;
-/// The zone's longest lease time: 32 days, as in Vault.
+/// The zone's longest lease time unless it is configured: 32 days, as in Vault.
 pub const MAX_TTL_SECS: u64 = 32 * 24 * 3600;
 
 type LeaseTargets = Vec<(MountKind, Arc<dyn LeaseTarget>)>;
@@ -91,6 +91,7 @@ pub struct Access {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     floor: Arc<TimeFloor>,
+    times: LeaseTimes,
     open: Arc<ArcSwapOption<OpenState>>,
     /// Held for reading by each change that is under way.
     changes: Arc<RwLock<()>>,
@@ -123,12 +124,24 @@ impl Access {
             clock,
             random,
             floor: Arc::default(),
+            times: LeaseTimes::default(),
             open: Arc::default(),
             changes: Arc::default(),
             renewals: Arc::default(),
             chores: Arc::default(),
             targets: Arc::default(),
         }
+    }
+
+    /// With other lease times than Vault's. Before it is cloned.
+    #[must_use]
+    pub fn with_lease_times(self, times: LeaseTimes) -> Self {
+        Self { times, ..self }
+    }
+
+    /// The lease times of a mount.
+    pub fn lease_times(&self, mount: &Mount) -> LeaseTimes {
+        self.times.of(mount)
     }
 
     /// Writes what a new zone begins with: salt, the mounts that each zone has, the default

@@ -140,6 +140,51 @@ impl Default for UserLockout {
     }
 }
 
+/// How long leases and tokens live, in seconds, where nobody says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// At first.
+    pub default: u64,
+    /// At most.
+    pub max: u64,
+}
+
+impl Default for LeaseTimes {
+    /// Vault's.
+    fn default() -> Self {
+        Self {
+            default: crate::DEFAULT_TTL_SECS,
+            max: crate::MAX_TTL_SECS,
+        }
+    }
+}
+
+impl LeaseTimes {
+    /// Those of a mount, in a zone that has these.
+    #[must_use]
+    pub fn of(self, mount: &Mount) -> Self {
+        self.tuned(&mount.config)
+    }
+
+    fn tuned(self, config: &MountConfig) -> Self {
+        let or = |own: u64, zone: u64| if own > 0 { own } else { zone };
+        Self {
+            default: or(config.default_lease_ttl, self.default),
+            max: or(config.max_lease_ttl, self.max),
+        }
+    }
+
+    /// What a mount may be tuned to.
+    pub(crate) fn check(self, config: &MountConfig) -> Result<(), crate::AccessError> {
+        match config.default_lease_ttl > self.tuned(config).max {
+            true => Err(crate::AccessError::invalid(
+                "default_lease_ttl must not exceed max_lease_ttl",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

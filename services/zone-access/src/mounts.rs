@@ -211,7 +211,7 @@ impl Access {
         let state = self.state()?;
         let one_at_a_time = state.mounts.changing.clone().lock_owned().await;
         free_of_others(&state.mounts, &path, None)?;
-        check_ttls(&new.config)?;
+        self.times.check(&new.config)?;
         let mount = Arc::new(make(&*self.random, kind, path, new));
         self.put_mount(&state, mount.clone(), Batch::new(), one_at_a_time)
             .await?;
@@ -277,7 +277,7 @@ impl Access {
             config: mount.config,
         };
         change(&mut new);
-        check_ttls(&new.config)?;
+        self.times.check(&new.config)?;
         (mount.description, mount.options, mount.config) =
             (new.description, new.options, new.config);
         let mut with = Batch::new();
@@ -472,20 +472,6 @@ fn free_of_others(
         ))),
         None => Ok(()),
     }
-}
-
-fn check_ttls(config: &MountConfig) -> Result<(), AccessError> {
-    let max = if config.max_lease_ttl == 0 {
-        crate::MAX_TTL_SECS
-    } else {
-        config.max_lease_ttl
-    };
-    if config.default_lease_ttl > max {
-        return Err(AccessError::invalid(
-            "default_lease_ttl must not exceed max_lease_ttl",
-        ));
-    }
-    Ok(())
 }
 
 fn make(random: &dyn Random, kind: MountKind, path: MountPath, new: NewMount) -> Mount {

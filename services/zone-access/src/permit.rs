@@ -7,7 +7,7 @@ use std::time::Duration;
 use zone_policy::{Acl, Operation};
 use zone_types::{NamespaceId, RequestPath, Timestamp};
 
-use crate::mount::Mount;
+use crate::mount::{LeaseTimes, Mount};
 use crate::token::TokenEntry;
 
 /// Proof that a policy (or the list of open endpoints) allowed one operation on one path at one
@@ -16,6 +16,7 @@ use crate::token::TokenEntry;
 /// Only `zone-access` makes one. It is not `Clone`: one request, one permit.
 pub struct Permit {
     pub(crate) mount: Arc<Mount>,
+    pub(crate) times: LeaseTimes,
     pub(crate) path: RequestPath,
     pub(crate) operation: Operation,
     pub(crate) now: Timestamp,
@@ -35,6 +36,11 @@ impl Permit {
     /// The mount that serves the request.
     pub fn mount(&self) -> &Arc<Mount> {
         &self.mount
+    }
+
+    /// How long leases of the mount live.
+    pub fn lease_times(&self) -> LeaseTimes {
+        self.times
     }
 
     /// The whole path below `/v1/`, as the policy judged it.

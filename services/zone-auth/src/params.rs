@@ -1,9 +1,7 @@
 //! What the tokens of a role or user are like: the `token_…` fields, the same in both methods.
 
 use serde::{Deserialize, Serialize};
-use zone_access::{
-    LoginGrant, MAX_TTL_SECS, Mount, Permit, TokenChoice, TokenKind, login_policies,
-};
+use zone_access::{LeaseTimes, LoginGrant, Mount, Permit, TokenChoice, TokenKind, login_policies};
 use zone_types::Cidr;
 
 use crate::AuthError;
@@ -63,7 +61,7 @@ impl TokenParams {
     pub(crate) fn apply(
         &mut self,
         change: &TokenChange,
-        mount: &Mount,
+        times: LeaseTimes,
     ) -> Result<Vec<String>, AuthError> {
         let mut added = Vec::new();
         if let Some(names) = &change.policies {
@@ -82,17 +80,17 @@ impl TokenParams {
         if let Some(cidrs) = &change.bound_cidrs {
             self.bound_cidrs.clone_from(cidrs);
         }
-        self.check(mount)?;
+        self.check(times)?;
         Ok(added)
     }
 
-    fn check(&self, mount: &Mount) -> Result<(), AuthError> {
+    fn check(&self, times: LeaseTimes) -> Result<(), AuthError> {
         if self.max_ttl > 0 && self.ttl > self.max_ttl {
             return Err(AuthError::invalid(
                 "'token_ttl' cannot be greater than 'token_max_ttl'",
             ));
         }
-        if self.period > longest(mount) {
+        if self.period > times.max {
             return Err(AuthError::invalid(
                 "'token_period' cannot be greater than the mount's maximum lease time",
             ));
@@ -156,14 +154,6 @@ impl TokenParams {
             TokenChoice::Service | TokenChoice::DefaultService => TokenKind::Service,
             TokenChoice::Batch | TokenChoice::DefaultBatch => TokenKind::Batch,
         }
-    }
-}
-
-/// The mount's longest lease time.
-pub(crate) fn longest(mount: &Mount) -> u64 {
-    match mount.config.max_lease_ttl {
-        0 => MAX_TTL_SECS,
-        secs => secs,
     }
 }
 

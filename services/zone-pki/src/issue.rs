@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use zone_access::{DEFAULT_TTL_SECS, Lease, LeaseOffer, MAX_TTL_SECS, Mount, Permit};
+use zone_access::{Lease, LeaseOffer, Permit};
 use zone_barrier::Batch;
 use zone_crypto::sign::{KeyAlgorithm, PrivateKey, PublicKey};
 use zone_types::Timestamp;
@@ -255,7 +255,7 @@ fn issued(der: Vec<u8>, serial: Serial, life: order::Life, issuer: Arc<Issuer>) 
 }
 
 fn bounds(permit: &Permit, issuer: &Issuer) -> Bounds {
-    let (default_ttl, max_ttl) = mount_ttls(permit.mount());
+    let (default_ttl, max_ttl) = mount_ttls(permit);
     Bounds {
         now: permit.now(),
         default_ttl,
@@ -266,13 +266,10 @@ fn bounds(permit: &Permit, issuer: &Issuer) -> Bounds {
 }
 
 /// The mount's usual and longest life of a certificate.
-pub(crate) fn mount_ttls(mount: &Mount) -> (Duration, Duration) {
-    let or = |secs: u64, zone: u64| Duration::from_secs(if secs == 0 { zone } else { secs });
-    let max = or(mount.config.max_lease_ttl, MAX_TTL_SECS);
-    (
-        or(mount.config.default_lease_ttl, DEFAULT_TTL_SECS).min(max),
-        max,
-    )
+pub(crate) fn mount_ttls(permit: &Permit) -> (Duration, Duration) {
+    let times = permit.lease_times();
+    let (default, max) = (times.default.min(times.max), times.max);
+    (Duration::from_secs(default), Duration::from_secs(max))
 }
 
 /// Whether the role takes a client's key: of its type, and at least as strong.

@@ -176,7 +176,7 @@ impl PkiService {
 }
 
 fn root_end(permit: &Permit, ask: &IssueAsk) -> Result<(Timestamp, Vec<String>), PkiError> {
-    let (default, max) = mount_ttls(permit.mount());
+    let (default, max) = mount_ttls(permit);
     let now = Timestamp::from_secs(permit.now().secs());
     if !ask.not_after.is_empty() {
         return Ok((order::fixed_end(&ask.not_after, now, max)?, Vec::new()));

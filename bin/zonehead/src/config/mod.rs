@@ -5,6 +5,7 @@
 //! unknown key is an error, so that a misspelt one never falls back to a default in silence.
 
 mod place;
+mod span;
 mod store;
 mod vault;
 
@@ -13,10 +14,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zone_access::LeaseTimes;
 use zone_audit::Durability;
 use zone_types::Cidr;
 
 pub(crate) use place::{Place, SocketRights};
+use span::Span;
 use store::Storage;
 pub(crate) use store::{Server, Store};
 
@@ -26,6 +29,8 @@ pub(crate) use store::{Server, Store};
 struct File {
     zone: String,
     api_addr: Option<String>,
+    default_lease_ttl: Option<Span>,
+    max_lease_ttl: Option<Span>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     yes_i_want_raw_storage_endpoint: bool,
     storage: Storage,
@@ -155,6 +160,8 @@ pub(crate) struct Settings {
     pub(crate) storage: PathBuf,
     /// Whether `sys/raw` is served.
     pub(crate) raw_storage: bool,
+    /// How long leases and tokens live unless a mount says otherwise.
+    pub(crate) lease_times: LeaseTimes,
     /// What holds the zone.
     pub(crate) store: Store,
     pub(crate) listeners: Vec<Listener>,
@@ -294,6 +301,8 @@ fn resolve(file: File) -> Result<Settings, String> {
         return Err("key 'zone': expected a trust domain, such as \"zone.example.org\"".into());
     }
     let store = file.storage.resolve()?;
+    let (usual, most) = (file.default_lease_ttl, file.max_lease_ttl);
+    let lease_times = span::lease_times(usual.as_ref(), most.as_ref())?;
     if file.listener.is_empty() {
         return Err("expected at least one [[listener]] with an 'address'".into());
     }
@@ -324,6 +333,7 @@ fn resolve(file: File) -> Result<Settings, String> {
         api_addr: file.api_addr.unwrap_or_else(|| api_addr(&listeners)),
         storage: file.storage.path,
         raw_storage: file.yes_i_want_raw_storage_endpoint,
+        lease_times,
         store,
         listeners,
         audit_directories,
@@ -438,6 +448,7 @@ impl Settings {
             api_addr: format!("https://{listen}"),
             storage: directory.join("data"),
             raw_storage: false,
+            lease_times: LeaseTimes::default(),
             store: Store::File,
             listeners: vec![listener],
             audit_directories: vec![directory.join("audit")],

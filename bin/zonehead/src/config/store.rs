@@ -11,13 +11,13 @@ pub(super) struct Storage {
     #[serde(default, rename = "type", skip_serializing_if = "Kind::is_default")]
     kind: Kind,
     pub(super) path: PathBuf,
-    connection_url: Option<String>,
-    schema: Option<String>,
-    password_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
-    max_connections: Option<usize>,
+    pub(super) connection_url: Option<String>,
+    pub(super) schema: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) cert_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) max_connections: Option<usize>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -70,6 +70,14 @@ impl Storage {
             cert_file: None,
             key_file: None,
             max_connections: None,
+        }
+    }
+
+    /// A schema of a server, nothing said of it yet; `path` holds the rest.
+    pub(super) fn on_server(path: PathBuf) -> Self {
+        Self {
+            kind: Kind::Postgresql,
+            ..Self::at(path)
         }
     }
 

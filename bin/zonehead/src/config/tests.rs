@@ -39,6 +39,32 @@ fn a_fault_names_file_line_and_key() {
 }
 
 #[test]
+fn lease_times_are_seconds_or_text_and_fit_together() {
+    let times = |lines: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("zonehead.toml");
+        std::fs::write(&file, format!("{lines}\n{GOOD}")).unwrap();
+        let settings = load(&[file]).map_err(|fault| fault.to_string())?;
+        Ok::<_, String>((settings.lease_times.default, settings.lease_times.max))
+    };
+    const USUAL: u64 = 768 * 3600;
+    assert_eq!(times(""), Ok((USUAL, USUAL)));
+    assert_eq!(times("max_lease_ttl = \"1h30m\""), Ok((5400, 5400)));
+    assert_eq!(times("default_lease_ttl = 60"), Ok((60, USUAL)));
+    let both = "default_lease_ttl = \"1d\"\nmax_lease_ttl = \"8760h\"";
+    assert_eq!(times(both), Ok((86_400, 31_536_000)));
+    for (lines, key) in [
+        ("default_lease_ttl = \"769h\"", "'default_lease_ttl'"),
+        ("max_lease_ttl = 0", "'max_lease_ttl'"),
+        ("max_lease_ttl = \"87601h\"", "'max_lease_ttl'"),
+        ("max_lease_ttl = \"soon\"", "'max_lease_ttl'"),
+        ("max_lease_ttl = -1", "max_lease_ttl"),
+    ] {
+        assert!(times(lines).unwrap_err().contains(key), "{lines}");
+    }
+}
+
+#[test]
 fn defaults_are_filled_in() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("zonehead.toml");

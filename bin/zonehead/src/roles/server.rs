@@ -134,6 +134,10 @@ fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
             old.raw_storage != new.raw_storage,
         ),
         (
+            "default_lease_ttl, max_lease_ttl",
+            old.lease_times != new.lease_times,
+        ),
+        (
             "storage",
             (&old.storage, &old.store) != (&new.storage, &new.store),
         ),

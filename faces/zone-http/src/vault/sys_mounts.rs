@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use zone_access::{Mount, MountKind, NewMount, Operation, TokenChoice};
+use zone_access::{LeaseTimes, Mount, MountKind, NewMount, Operation, TokenChoice};
 
 use super::exchange::{Call, Fault, Reply};
 use super::fields::Fields;
@@ -105,7 +105,7 @@ fn engine(
 pub(super) async fn tune(zone: &Zone, call: &Call, path: &str) -> Result<Reply, Fault> {
     let mount = at(zone, path)?;
     if call.permit.operation() == Operation::Read {
-        let mut shown = shown_config(&mount);
+        let mut shown = shown_config(&mount, zone.system.access().lease_times(&mount));
         sys_auth::show_lockout(&mount, &mut shown);
         shown["description"] = mount.description.clone().into();
         shown["options"] = options(&mount);
@@ -290,12 +290,10 @@ pub(super) fn at(zone: &Zone, path: &str) -> Result<Arc<Mount>, Fault> {
     })
 }
 
-fn shown_config(mount: &Mount) -> Value {
-    let or = |secs: u64, usual: u64| if secs == 0 { usual } else { secs };
+fn shown_config(mount: &Mount, times: LeaseTimes) -> Value {
     let mut shown = configured(mount);
-    let config = &mount.config;
-    shown["default_lease_ttl"] = or(config.default_lease_ttl, zone_access::DEFAULT_TTL_SECS).into();
-    shown["max_lease_ttl"] = or(config.max_lease_ttl, zone_access::MAX_TTL_SECS).into();
+    shown["default_lease_ttl"] = times.default.into();
+    shown["max_lease_ttl"] = times.max.into();
     shown
 }
 

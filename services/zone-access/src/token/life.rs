@@ -42,7 +42,7 @@ impl Access {
             let mut record = current.record.clone();
             let ttl = self.renew_by_role(&state, &mut record).await?;
             let increment = or(increment, ttl);
-            let end = renewed_until(&record, mount_max(&state, &record), increment, now);
+            let end = renewed_until(&record, self.longest(&state, &record), increment, now);
             if end <= now {
                 return Err(AccessError::invalid("past the max TTL, cannot renew"));
             }
@@ -170,11 +170,13 @@ impl Access {
     }
 }
 
-/// The longest lease time of the mount that made a token; zero for the zone's.
-fn mount_max(state: &OpenState, record: &TokenRecord) -> u64 {
-    let mount = match &record.auth_mount {
-        Some(id) => state.mounts.by_id(id),
-        None => state.mounts.built_in(MountKind::Token),
-    };
-    mount.map_or(0, |mount| mount.config.max_lease_ttl)
+impl Access {
+    /// The longest lease time of the mount that made a token.
+    fn longest(&self, state: &OpenState, record: &TokenRecord) -> u64 {
+        let mount = match &record.auth_mount {
+            Some(id) => state.mounts.by_id(id),
+            None => state.mounts.built_in(MountKind::Token),
+        };
+        mount.map_or(self.times.max, |mount| self.lease_times(&mount).max)
+    }
 }

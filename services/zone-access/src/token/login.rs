@@ -16,7 +16,7 @@ use crate::identity::Recognised;
 use crate::permit::Permit;
 use crate::policies::policy_name;
 use crate::record::V1;
-use crate::{Access, AccessError, DEFAULT_TTL_SECS, MAX_TTL_SECS, MountKind, OpenState};
+use crate::{Access, AccessError, MountKind, OpenState};
 
 /// By what name an auth method knows somebody. Exactly these bytes: `Ann` and `ann` are two.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,16 +205,15 @@ fn policies(grant: &LoginGrant) -> Result<Vec<String>, AccessError> {
 /// The first time to live and the explicit maximum. The mount's maximum bounds both, but not a
 /// period, as for tokens that others make.
 fn spans(permit: &Permit, grant: &LoginGrant) -> (u64, u64) {
-    let config = &permit.mount().config;
+    let times = permit.lease_times();
     let bounded = |span: u64, bound: u64| if bound > 0 { span.min(bound) } else { span };
     if grant.period > 0 {
         let ttl = bounded(grant.period, grant.explicit_max_ttl);
         return (ttl, grant.explicit_max_ttl);
     }
-    let longest = or(config.max_lease_ttl, MAX_TTL_SECS);
-    let longest = bounded(longest, grant.max_ttl);
+    let longest = bounded(times.max, grant.max_ttl);
     let explicit_max_ttl = grant.explicit_max_ttl.min(longest);
-    let asked = or(grant.ttl, or(config.default_lease_ttl, DEFAULT_TTL_SECS));
+    let asked = or(grant.ttl, times.default);
     (
         bounded(asked.min(longest), explicit_max_ttl),
         explicit_max_ttl,

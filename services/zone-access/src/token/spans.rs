@@ -7,7 +7,6 @@ use zone_types::Timestamp;
 use super::TokenRecord;
 use super::create::CreateToken;
 use crate::permit::Permit;
-use crate::{DEFAULT_TTL_SECS, MAX_TTL_SECS};
 
 /// The spans of a token in seconds; zero for none.
 pub(super) struct Spans {
@@ -20,8 +19,7 @@ impl Spans {
     /// As in Vault: the mount's maximum bounds the TTL and the explicit maximum; a period escapes
     /// it, but not the explicit maximum. Only root may be without end.
     pub(super) fn granted(ask: &CreateToken, permit: &Permit, is_root: bool) -> Self {
-        let config = &permit.mount().config;
-        let longest = or(config.max_lease_ttl, MAX_TTL_SECS);
+        let times = permit.lease_times();
         let bounded = |span: u64, bound: u64| if bound > 0 { span.min(bound) } else { span };
         if ask.period > 0 {
             let period = bounded(ask.period, ask.explicit_max_ttl);
@@ -31,12 +29,12 @@ impl Spans {
                 period,
             };
         }
-        let explicit_max = ask.explicit_max_ttl.min(longest);
+        let explicit_max = ask.explicit_max_ttl.min(times.max);
         let ttl = if is_root && ask.ttl == 0 {
             explicit_max
         } else {
-            let asked = or(ask.ttl, or(config.default_lease_ttl, DEFAULT_TTL_SECS));
-            bounded(asked.min(longest), explicit_max)
+            let asked = or(ask.ttl, times.default);
+            bounded(asked.min(times.max), explicit_max)
         };
         Self {
             ttl,
@@ -46,11 +44,11 @@ impl Spans {
     }
 }
 
-/// The latest end that a renewal at `now` may reach. `mount_max` is the longest lease time of the
-/// mount that made the token, zero for the zone's.
+/// The latest end that a renewal at `now` may reach. `longest` is the longest lease time of the
+/// mount that made the token.
 pub(super) fn renewed_until(
     record: &TokenRecord,
-    mount_max: u64,
+    longest: u64,
     increment: u64,
     now: Timestamp,
 ) -> Timestamp {
@@ -61,7 +59,6 @@ pub(super) fn renewed_until(
         end = end.min(record.creation_time.plus(secs(record.explicit_max_ttl)));
     }
     if record.period == 0 {
-        let longest = or(mount_max, MAX_TTL_SECS);
         let longest = longest.min(or(record.max_ttl, longest));
         end = end.min(record.creation_time.plus(secs(longest)));
     }

@@ -1,7 +1,7 @@
 //! Roles: what may log in, under which constraints, and what it gets.
 
 use serde::{Deserialize, Serialize};
-use zone_access::{Mount, Permit};
+use zone_access::{LeaseTimes, Mount, Permit};
 use zone_barrier::{BarrierError, Batch};
 use zone_ports::store::Revision;
 use zone_ports::{Key, KeyRange, random};
@@ -89,7 +89,7 @@ impl Role {
     fn apply(
         &mut self,
         change: &RoleChange,
-        mount: &Mount,
+        times: LeaseTimes,
         is_new: bool,
     ) -> Result<Vec<String>, AuthError> {
         if let Some(role_id) = &change.role_id {
@@ -110,7 +110,7 @@ impl Role {
         }
         self.secret_id_num_uses = change.secret_id_num_uses.unwrap_or(self.secret_id_num_uses);
         self.secret_id_ttl = change.secret_id_ttl.unwrap_or(self.secret_id_ttl);
-        let added = self.token.apply(&change.token, mount)?;
+        let added = self.token.apply(&change.token, times)?;
         let bound = !self.secret_id_bound_cidrs.is_empty() || !self.token.bound_cidrs.is_empty();
         if !self.bind_secret_id && !bound {
             return Err(AuthError::invalid(
@@ -162,7 +162,7 @@ impl AuthService {
                 }
                 None => return Err(AuthError::NotFound),
             };
-            let added = role.apply(change, mount, old.is_none())?;
+            let added = role.apply(change, permit.lease_times(), old.is_none())?;
             self.access.refuse_to_give(permit, &added).await?;
             if let Some(old) = &old {
                 let (before, after) = (&old.role.token.policies, &role.token.policies);

@@ -16,7 +16,6 @@ use zone_types::{Cidr, Secret, Timestamp};
 
 use super::key::Codes;
 use super::role::{LONGEST_ID, Role, Stored, check_id, role_key};
-use crate::params::longest;
 use crate::record::{V1, decode};
 use crate::{AuthError, AuthService, Name, TRIES};
 
@@ -143,7 +142,7 @@ impl AuthService {
         for _ in 0..TRIES {
             let found = self.stored_role(mount, &name).await?;
             let stored = found.ok_or(AuthError::NotFound)?;
-            let info = self.drawn_up(&stored.role, new, mount, permit.now())?;
+            let info = self.drawn_up(&stored.role, new, permit)?;
             let text = match &new.custom {
                 Some(text) => text.clone(),
                 None => Secret::new(self.uuid()),
@@ -175,8 +174,7 @@ impl AuthService {
         &self,
         role: &Role,
         new: &NewSecretId,
-        mount: &Mount,
-        now: Timestamp,
+        permit: &Permit,
     ) -> Result<SecretIdInfo, AuthError> {
         if !role.bind_secret_id {
             return Err(AuthError::invalid("bind_secret_id is not set on the role"));
@@ -199,7 +197,7 @@ impl AuthService {
         let ttl = limited(new.ttl, role.secret_id_ttl).ok_or_else(|| {
             AuthError::invalid("ttl cannot be longer than the role's secret_id_ttl")
         })?;
-        let ttl = ttl.min(longest(mount));
+        let (ttl, now) = (ttl.min(permit.lease_times().max), permit.now());
         Ok(SecretIdInfo {
             v: V1,
             accessor: self.uuid(),

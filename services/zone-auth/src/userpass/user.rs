@@ -183,7 +183,7 @@ impl AuthService {
             },
             (None, None) => return Err(AuthError::invalid("missing password")),
         };
-        given.extend(user.token.apply(&change.token, permit.mount())?);
+        given.extend(user.token.apply(&change.token, permit.lease_times())?);
         self.access.refuse_to_give(permit, &given).await?;
         let (before, after) = (before.unwrap_or_default(), &user.token.policies);
         self.access.refuse_to_take(permit, &before, after).await?;

@@ -96,3 +96,70 @@ async fn a_batch_token_and_its_end_both_live_through_kill_9() {
     let token = make(&root, &batch).await;
     assert_eq!(status(&root, &token).await, 200);
 }
+
+/// The times of the configuration, where no mount and no caller says otherwise.
+#[tokio::test]
+async fn lease_times_of_the_configuration_bound_what_is_given_out() {
+    let place = Place::new();
+    let config = std::fs::read_to_string(place.config_file()).unwrap();
+    let times = "default_lease_ttl = \"1h\"\nmax_lease_ttl = \"2h\"\n";
+    place.write("zonehead.toml", format!("{times}{config}"));
+    let head = place.start();
+    let keys = head.init(1, 1).await;
+    head.unseal(&keys).await;
+    let root = head.with_token(&keys.root_token);
+    let lives = async |path: &str, ask: Value| {
+        let made = root.put(path, &ask).await.expect(200).json();
+        made["auth"]["lease_duration"].as_u64().unwrap()
+    };
+    assert_eq!(
+        lives("auth/token/create", json!({ "policies": "default" })).await,
+        3600
+    );
+    assert_eq!(
+        lives("auth/token/create", json!({ "ttl": "10h" })).await,
+        7200
+    );
+    root.put("sys/auth/userpass", &json!({ "type": "userpass" }))
+        .await
+        .expect(204);
+    root.put("auth/userpass/users/ann", &json!({ "password": "right" }))
+        .await
+        .expect(204);
+    let login = "auth/userpass/login/ann";
+    assert_eq!(lives(login, json!({ "password": "right" })).await, 3600);
+    let long = json!({ "token_ttl": "10h" });
+    root.put("auth/userpass/users/ann", &long).await.expect(204);
+    assert_eq!(lives(login, json!({ "password": "right" })).await, 7200);
+    let tuned = root
+        .get("sys/mounts/auth/userpass/tune")
+        .await
+        .expect(200)
+        .data();
+    assert_eq!(
+        (&tuned["default_lease_ttl"], &tuned["max_lease_ttl"]),
+        (&json!(3600), &json!(7200))
+    );
+    let beyond = json!({ "default_lease_ttl": "3h" });
+    root.put("sys/mounts/auth/userpass/tune", &beyond)
+        .await
+        .refused(400, "max_lease_ttl");
+    let own = json!({ "max_lease_ttl": "20h" });
+    root.put("sys/mounts/auth/userpass/tune", &own)
+        .await
+        .expect(204);
+    assert_eq!(lives(login, json!({ "password": "right" })).await, 36_000);
+    root.put("sys/mounts/pki", &json!({ "type": "pki" }))
+        .await
+        .expect(204);
+    let ca = json!({ "common_name": "CA", "key_type": "ec", "ttl": "8760h" });
+    let made = root
+        .put("pki/root/generate/internal", &ca)
+        .await
+        .expect(200)
+        .json();
+    assert!(
+        made["warnings"].to_string().contains("maxTTL 2h0m0s"),
+        "{made}"
+    );
+}

@@ -8,6 +8,7 @@ use zone_types::hcl::{Item, Kind};
 use super::values::{At, Block};
 use super::{blocks, foreign_store};
 use crate::config::place::Place;
+use crate::config::span::Span;
 use crate::config::{
     Audit, AuditDurability, ConfigFault, File, ListenerTable, Log, LogFormat, LogLevel, Storage,
     TlsVersion,
@@ -17,10 +18,6 @@ use crate::config::{
 const ELSEWHERE: &[(&str, &str)] = &[
     ("cache_size", "remove it: caches have a fixed size"),
     ("cluster_addr", "remove it: a zone has one head"),
-    (
-        "default_lease_ttl",
-        "tune each mount: zonehead secrets tune -default-lease-ttl=…, zonehead auth tune",
-    ),
     (
         "disable_cache",
         "remove it: caches never lag behind a change that was acknowledged",
@@ -57,10 +54,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     (
         "log_rotate_max_files",
         "remove it: the log goes to standard error, which systemd keeps",
-    ),
-    (
-        "max_lease_ttl",
-        "tune each mount: zonehead secrets tune -max-lease-ttl=…, zonehead auth tune",
     ),
     (
         "pid_file",
@@ -179,6 +172,8 @@ pub(super) struct Reader {
     zone: Option<String>,
     cluster_name: Option<String>,
     api_addr: Option<String>,
+    default_lease_ttl: Option<Span>,
+    max_lease_ttl: Option<Span>,
     storage: Option<Storage>,
     listeners: Vec<ListenerTable>,
     audit: Audit,
@@ -195,6 +190,8 @@ impl Reader {
             "zone" => self.zone = Some(at.text(&item)?),
             "cluster_name" => self.cluster_name = Some(at.text(&item)?),
             "api_addr" => self.api_addr = Some(at.text(&item)?),
+            "default_lease_ttl" => self.default_lease_ttl = Some(Span(at.text(&item)?)),
+            "max_lease_ttl" => self.max_lease_ttl = Some(Span(at.text(&item)?)),
             // Only key pages are locked, a few KiB; there is nothing to turn off.
             "disable_mlock" => drop(at.flag(&item)?),
             "log_level" => self.log.level = level(at, &at.text(&item)?)?,
@@ -241,6 +238,8 @@ impl Reader {
         Ok(File {
             zone,
             api_addr: self.api_addr,
+            default_lease_ttl: self.default_lease_ttl,
+            max_lease_ttl: self.max_lease_ttl,
             yes_i_want_raw_storage_endpoint: false,
             storage,
             listener: self.listeners,
@@ -302,9 +301,10 @@ fn single(at: &At<'_>, item: Item, example: &str) -> Result<Block, ConfigFault> 
 fn storage(at: &At<'_>, item: Item) -> Result<Storage, ConfigFault> {
     let example = "storage \"file\" { path = \"/var/lib/zonehead\" }";
     let block = single(at, item, example)?;
-    let kind = block.label.unwrap_or_default();
+    let kind = block.label.clone().unwrap_or_default();
     match kind.as_str() {
         "file" => {}
+        "postgresql" => return on_server(at, block),
         "raft" => {
             let text = format!(
                 "storage \"raft\" is not supported: write {example}, with an empty directory"
@@ -332,6 +332,60 @@ fn storage(at: &At<'_>, item: Item) -> Result<Storage, ConfigFault> {
     }
     let path = path.ok_or_else(|| at.fault("storage: 'path' is missing"))?;
     Ok(Storage::at(path))
+}
+
+/// Keys of storage "postgresql" that have no counterpart.
+const OF_SERVERS: &[(&str, &str)] = &[
+    ("ha_table", "remove it: a zone has one head"),
+    (
+        "max_connect_retries",
+        "remove it: a head goes on trying as long as it runs",
+    ),
+    (
+        "max_idle_connections",
+        "remove it: connections are kept; max_parallel says how many",
+    ),
+    (
+        "table",
+        "give schema = \"zonehead\": a head makes its own tables there",
+    ),
+    (
+        "upsert_function",
+        "remove it: PostgreSQL 15 or newer needs none",
+    ),
+];
+
+fn on_server(at: &At<'_>, block: Block) -> Result<Storage, ConfigFault> {
+    let mut storage = Storage::on_server(PathBuf::new());
+    for item in block.items {
+        let at = at.of(&item);
+        let text = || at.text(&item);
+        match item.key.as_str() {
+            "path" => storage.path = text()?.into(),
+            "connection_url" => storage.connection_url = Some(text()?),
+            "schema" => storage.schema = Some(text()?),
+            "password_file" => storage.password_file = Some(text()?.into()),
+            "ca_file" => storage.ca_file = Some(text()?.into()),
+            "cert_file" => storage.cert_file = Some(text()?.into()),
+            "key_file" => storage.key_file = Some(text()?.into()),
+            "max_parallel" => {
+                let most = text()?.parse();
+                let most = most.map_err(|_| at.fault("key 'max_parallel': expected a number"))?;
+                storage.max_connections = Some(most);
+            }
+            _ => {
+                let settled = [("ha_enabled", false, "a zone has one head")];
+                no_counterpart(&at, &item, "storage.", OF_SERVERS, &settled)?;
+            }
+        }
+    }
+    match storage.path.as_os_str().is_empty() {
+        true => Err(at.fault(
+            "storage: 'path' is missing: a directory for the lock, the audit trail and the \
+             listener's own CA, such as /var/lib/zonehead",
+        )),
+        false => Ok(storage),
+    }
 }
 
 fn listener(at: &At<'_>, block: Block) -> Result<ListenerTable, ConfigFault> {

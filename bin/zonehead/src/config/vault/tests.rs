@@ -180,10 +180,6 @@ fn what_is_not_obeyed_is_refused_with_what_takes_its_place() {
             "cluster_addr = \"https://x:8201\"",
             "'cluster_addr' is not supported: remove it",
         ),
-        (
-            "default_lease_ttl = \"1h\"",
-            "zonehead secrets tune -default-lease-ttl",
-        ),
         ("plugin_directory = \"/x\"", "there are no plugins"),
         (
             "seal \"awskms\" { kms_key_id = \"x\" }",
@@ -296,4 +292,85 @@ fn a_value_never_stands_in_a_fault() {
             "{answer}"
         );
     }
+}
+
+#[test]
+fn a_zone_on_postgresql_and_its_lease_times() {
+    check(
+        r#"
+        zone              = "zone.example"
+        default_lease_ttl = "1h"
+        max_lease_ttl     = 86400
+        storage "postgresql" {
+          path           = "/srv/zone"
+          connection_url = "postgresql://zonehead@db.example.org/zonehead"
+          ha_enabled     = "false"
+          max_parallel   = "16"
+          ca_file        = "/etc/zonehead/pg-ca.pem"
+        }
+        listener "tcp" { address = "127.0.0.1:8200" }
+        "#,
+        expect![[r#"
+            zone = "zone.example"
+            default_lease_ttl = "1h"
+            max_lease_ttl = "86400"
+
+            [storage]
+            type = "postgresql"
+            path = "/srv/zone"
+            connection_url = "postgresql://zonehead@db.example.org/zonehead"
+            ca_file = "/etc/zonehead/pg-ca.pem"
+            max_connections = 16
+
+            [audit]
+            directories = []
+            receivers = []
+            durability = "system"
+
+            [log]
+            level = "info"
+            format = "text"
+
+            [[listener]]
+            address = "127.0.0.1:8200"
+            names = []
+            tls_min_version = "1.3"
+            trusted_proxies = []
+            x_forwarded_for_reject_not_present = false
+            x_forwarded_for_reject_not_authorized = false
+            disable_unauthed_rekey_endpoints = true
+            disable_unauthed_generate_root_endpoints = true
+        "#]],
+    );
+}
+
+/// A password in the URL is refused before anything could show it.
+#[test]
+fn what_vault_says_of_a_postgresql_server_and_is_not_obeyed() {
+    let refused = |lines: &str| {
+        let text = format!(
+            "zone = \"z\"\nstorage \"postgresql\" {{\n{lines}\n}}\nlistener \"tcp\" {{ }}\n"
+        );
+        converted(&[("vault.hcl", &text)])
+    };
+    let url = "connection_url = \"postgresql://zonehead@db.example.org/zonehead\"";
+    let path = "path = \"/srv/zone\"";
+    for (key, instead) in [
+        ("table = \"kv\"", "schema = \"zonehead\""),
+        ("ha_enabled = \"true\"", "a zone has one head"),
+        ("max_idle_connections = 5", "max_parallel says how many"),
+        ("max_parallel = \"many\"", "expected a number"),
+        (
+            "max_parallel = 0",
+            "'storage.max_connections': expected 1 to 1000",
+        ),
+    ] {
+        let text = refused(&format!("{path}\n{url}\n{key}"));
+        assert!(text.contains(instead), "{key}: {text}");
+    }
+    assert!(refused(url).contains("'path' is missing"));
+    let secret = "connection_url = \"postgresql://zonehead:CANARY@db.example.org/zonehead\"";
+    let text = refused(&format!("{path}\n{secret}"));
+    assert!(text.contains("no password in the URL"), "{text}");
+    assert!(!text.contains("CANARY"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! KV version 1: one value for each path.
 
 use serde_json::Map;
-use zone_access::{DEFAULT_TTL_SECS, Operation};
+use zone_access::Operation;
 use zone_secrets::KvService;
 use zone_secrets::kv1::Secret1;
 
@@ -35,10 +35,7 @@ pub(super) async fn handle(kv: &KvService, call: &Call) -> Result<Reply, Fault> 
 /// How long the secret may be kept: what it says itself, if that is a time, or what the mount
 /// says. No lease stands behind it.
 fn kept(call: &Call, secret: &Secret1) -> Result<u64, Fault> {
-    let usual = match call.permit.mount().config.default_lease_ttl {
-        0 => DEFAULT_TTL_SECS,
-        secs => secs,
-    };
+    let usual = call.permit.lease_times().default;
     let Some(ttl) = secret.ttl()? else {
         return Ok(usual);
     };
