@@ -306,7 +306,7 @@ proptest! {
 
     /// What is shared and what was filled in judge together as if all had been written out.
     #[test]
-    fn a_filled_template_is_as_its_literal(
+    fn ghsa_59w7_a_filled_template_is_as_its_literal(
         lines in lines(),
         value in "[ab]{1,2}",
         path in "[ab]{1,2}(/[ab]{0,2}){0,3}",

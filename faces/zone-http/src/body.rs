@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn attack_slow_large_bodies_leave_room_for_usual_ones() {
+    async fn cve_2024_8185_slow_large_bodies_leave_room_for_usual_ones() {
         let memory = Arc::new(BodyMemory::default());
         let mut attackers = Vec::new();
         for _ in 0..limits::BODIES / limits::BODY {

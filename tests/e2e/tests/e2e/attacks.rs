@@ -391,7 +391,7 @@ async fn attack_8_nobody_grants_what_he_lacks() {
 }
 
 #[tokio::test]
-async fn attack_audit_devices_write_nowhere_but_in_their_directories() {
+async fn cve_2025_6000_audit_devices_write_nowhere_but_in_their_directories() {
     let (head, root) = zone().await;
     let allowed = head.place.data().join("audit");
     let outside = head.place.file("outside");

@@ -114,7 +114,7 @@ impl Errors {
 }
 
 #[tokio::test]
-async fn canary_values_stand_nowhere() {
+async fn cve_2025_62513_canary_values_stand_nowhere() {
     let config = Config {
         log_level: "debug".into(),
         ..Config::default()

@@ -144,7 +144,7 @@ async fn secret_over_1_mib_is_413_and_one_below_is_kept_whole() {
 }
 
 #[tokio::test]
-async fn json_depth_keys_and_form_are_bounded() {
+async fn cve_2025_6203_json_depth_keys_and_form_are_bounded() {
     let (head, root) = zone().await;
     let nested = |depth: usize| {
         let (open, close) = ("{\"a\":".repeat(depth - 1), "}".repeat(depth - 1));
@@ -246,7 +246,7 @@ async fn path_over_4_kib_or_64_segments_is_400_before_anything_looks_at_it() {
 }
 
 #[tokio::test]
-async fn attack_paths_in_other_spellings_are_400_and_never_served() {
+async fn cve_2026_3605_paths_in_other_spellings_are_400_and_never_served() {
     let (head, root) = zone().await;
     root.put("secret/data/x", &json!({ "data": { "v": "1" } }))
         .await
@@ -322,7 +322,7 @@ async fn attack_request_smuggling_gets_400_and_a_closed_connection() {
 }
 
 #[tokio::test]
-async fn attack_paths_over_http_2_are_400_too() {
+async fn cve_2026_3605_paths_over_http_2_are_400_too() {
     let (head, root) = zone().await;
     for (path, status) in [
         ("sys/seal-status", "2 200"),

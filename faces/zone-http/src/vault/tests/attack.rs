@@ -237,3 +237,39 @@ async fn attack_strangers_make_no_look_up_of_what_they_would_write() {
         assert_eq!(work(path).await, idle, "{path}");
     }
 }
+
+/// A login is answered by a token or by an error, never by both, and a refused one makes none.
+#[tokio::test]
+async fn cve_2026_46405_a_refused_login_hands_out_nothing_and_leaves_nothing() {
+    let bench = Bench::with_methods().await;
+    let user = json!({ "password": "hunter2", "token_policies": "app" });
+    let made = bench.root("POST", "auth/userpass/users/ann", user).await;
+    assert_eq!(made.status, 204);
+    let quota = json!({ "path": "auth/userpass", "max_leases": 1 });
+    bench
+        .root("POST", "sys/quotas/lease-count/one", quota)
+        .await;
+    let login = async |path: &str, body: Value| {
+        let answer = bench.send("POST", path, body).await;
+        (answer.status, answer.json())
+    };
+    let right = json!({ "password": "hunter2" });
+    assert_eq!(login("auth/userpass/login/ann", right.clone()).await.0, 200);
+    let accessors = async || {
+        let listed = bench.root("LIST", "auth/token/accessors", NONE).await;
+        listed.json()["data"]["keys"].clone()
+    };
+    let before = accessors().await;
+    for (path, body) in [
+        ("auth/userpass/login/ann", json!({ "password": "wrong" })),
+        ("auth/userpass/login/bob", right.clone()),
+        ("auth/userpass/login/ann", json!({})),
+        ("auth/userpass/login/ann", right),
+        ("auth/approle/login", json!({ "role_id": "r" })),
+    ] {
+        let (status, answer) = login(path, body).await;
+        assert!((400..500).contains(&status), "{path}: {answer}");
+        assert!(answer["auth"].is_null() && answer["wrap_info"].is_null());
+        assert_eq!(accessors().await, before, "{path}");
+    }
+}
