@@ -52,6 +52,10 @@ struct Claims {
     meta: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<TokenId>,
+    /// The parent's accessor, which no later token of the same id has. Heads before it came made
+    /// tokens without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent_accessor: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     cidrs: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +67,7 @@ struct Claims {
 }
 
 impl Claims {
-    fn of(record: &TokenRecord) -> Self {
+    fn of(record: &TokenRecord, parent: Option<&TokenEntry>) -> Self {
         Self {
             v: V1,
             policies: record.policies.clone(),
@@ -73,6 +77,7 @@ impl Claims {
             ttl: record.creation_ttl,
             meta: record.meta.clone(),
             parent: record.parent.clone(),
+            parent_accessor: parent.map(|parent| parent.record.accessor.clone()),
             cidrs: record.bound_cidrs.clone(),
             entity: record.entity.clone(),
             role: record.role.clone(),
@@ -80,9 +85,9 @@ impl Claims {
         }
     }
 
-    fn into_record(self, namespace: NamespaceId) -> TokenRecord {
+    fn into_entry(self, id: TokenId, namespace: NamespaceId) -> Arc<TokenEntry> {
         let made = Timestamp::from_nanos(self.made);
-        TokenRecord {
+        let record = TokenRecord {
             v: V1,
             namespace,
             accessor: String::new(),
@@ -104,7 +109,12 @@ impl Claims {
             entity: self.entity,
             role: self.role,
             auth_mount: self.mount,
-        }
+        };
+        Arc::new(TokenEntry {
+            kind: TokenKind::Batch,
+            parent_accessor: self.parent_accessor,
+            ..TokenEntry::new(id, record, Revision(0))
+        })
     }
 }
 
@@ -179,17 +189,18 @@ pub(super) fn refuse_unfit(ask: &CreateToken, policies: &[String]) -> Result<(),
 }
 
 impl Access {
-    /// The batch token of which `record` says all.
+    /// The batch token of which `record` says all, but who its `parent` is.
     pub(super) fn sealed_token(
         &self,
         state: &OpenState,
         record: TokenRecord,
+        parent: Option<&TokenEntry>,
     ) -> Result<Created, AccessError> {
-        let namespace = record.namespace.clone();
+        let claims = Claims::of(&record, parent);
         let key = &state.tokens.batch;
-        let text = key.seal(&namespace, &Claims::of(&record), &*self.random)?;
-        let record = Claims::of(&record).into_record(namespace);
-        let entry = entry_of(state.tokens.id_of(text.expose()), record);
+        let text = key.seal(&record.namespace, &claims, &*self.random)?;
+        let id = state.tokens.id_of(text.expose());
+        let entry = claims.into_entry(id, record.namespace);
         Ok(Created { text, entry })
     }
 
@@ -212,12 +223,12 @@ impl Access {
                 let Some(claims) = state.tokens.batch.open(&namespace, text) else {
                     return Ok(None);
                 };
-                let entry = entry_of(id.clone(), claims.into_record(namespace));
+                let entry = claims.into_entry(id.clone(), namespace);
                 state.tokens.cache.insert(id, entry.clone());
                 entry
             }
         };
-        let counts = self.batch_counts(state, &entry.record, now).await?;
+        let counts = self.batch_counts(state, &entry, now).await?;
         Ok(counts.then_some(entry))
     }
 
@@ -231,32 +242,36 @@ impl Access {
         if entry.kind != TokenKind::Batch {
             return self.live(state, &entry.id, now).await;
         }
-        let counts = self.batch_counts(state, &entry.record, now).await?;
+        let counts = self.batch_counts(state, entry, now).await?;
         Ok(counts.then(|| entry.clone()))
     }
 
     async fn batch_counts(
         &self,
         state: &OpenState,
-        record: &TokenRecord,
+        entry: &TokenEntry,
         now: Timestamp,
     ) -> Result<bool, AccessError> {
+        let record = &entry.record;
         if record.expired(now) || !state.method_stands(record) {
             return Ok(false);
         }
         if self.is_cut_off(state, record).await? {
             return Ok(false);
         }
-        match &record.parent {
-            Some(parent) => Ok(self.live(state, parent, now).await?.is_some()),
-            None => Ok(true),
-        }
+        let Some(parent) = &record.parent else {
+            return Ok(true);
+        };
+        let parent = self.live(state, parent, now).await?;
+        Ok(parent.is_some_and(|parent| is_parent(&parent.record, entry)))
     }
 }
 
-fn entry_of(id: TokenId, record: TokenRecord) -> Arc<TokenEntry> {
-    Arc::new(TokenEntry {
-        kind: TokenKind::Batch,
-        ..TokenEntry::new(id, record, Revision(0))
-    })
+/// Whether `found`, which has the id of a batch token's parent, is that parent: a custom id can be
+/// given to another token when the parent has ended.
+fn is_parent(found: &TokenRecord, child: &TokenEntry) -> bool {
+    match &child.parent_accessor {
+        Some(accessor) => *accessor == found.accessor,
+        None => found.creation_time <= child.record.creation_time,
+    }
 }

@@ -99,7 +99,7 @@ impl Access {
             record.entity = Some(self.entity_of_alias(&state, permit, alias).await?);
         }
         if batch {
-            return self.made_batch(&state, record, &caller.id).await;
+            return self.made_batch(&state, record, caller).await;
         }
         check_size(&record)?;
         self.store_new_token(&state, record, ask.id, Some(&caller.id))
@@ -137,11 +137,12 @@ impl Access {
         &self,
         state: &OpenState,
         record: TokenRecord,
-        creator: &TokenId,
+        creator: &TokenEntry,
     ) -> Result<Created, AccessError> {
-        let made = self.sealed_token(state, record)?;
+        let parent = record.parent.is_some().then_some(creator);
+        let made = self.sealed_token(state, record, parent)?;
         // Looked at last, so that a creator that was revoked before this answer made none.
-        match self.live(state, creator, self.instant()).await? {
+        match self.live(state, &creator.id, self.instant()).await? {
             Some(_) => Ok(made),
             None => Err(AccessError::Denied("the parent token has ended")),
         }

@@ -138,7 +138,7 @@ impl Access {
                 "batch tokens cannot have \"{field}\" set"
             )));
         }
-        let made = self.sealed_token(state, record)?;
+        let made = self.sealed_token(state, record, None)?;
         if with.changes.is_empty() && with.conditions.is_empty() {
             return Ok(Some(made));
         }

@@ -214,6 +214,8 @@ pub struct TokenEntry {
     pub record: TokenRecord,
     /// How it is kept.
     pub kind: TokenKind,
+    /// Of a batch token: which token of its parent's id that is.
+    parent_accessor: Option<String>,
     /// The group that wrote the record.
     pub(crate) revision: Revision,
     /// What it weighs in the cache.
@@ -238,6 +240,7 @@ impl TokenEntry {
             weight: cache::weight_of(&record),
             record,
             kind: TokenKind::Service,
+            parent_accessor: None,
             revision,
             compiled,
         }

@@ -167,6 +167,28 @@ async fn a_batch_token_ends_with_its_parent_unless_it_is_an_orphan() {
     );
 }
 
+/// Found by a simulated history: the id of a token is the HMAC of its text, so another token of the
+/// same custom text is found where the parent was.
+#[tokio::test]
+async fn a_batch_token_stays_ended_when_its_parents_custom_id_is_given_away() {
+    let lab = Lab::new().await;
+    let custom = || CreateToken {
+        id: Some(Secret::new("a-custom-id".into())),
+        ..ask()
+    };
+    let parent = create(&lab, &lab.root, custom()).await.unwrap();
+    let child = create(&lab, &parent.text, batch(&["app"])).await.unwrap();
+    assert!(counts(&lab, &child.text).await);
+    lab.access.revoke_token(&parent.entry.id).await.unwrap();
+    assert!(!counts(&lab, &child.text).await);
+    let heir = create(&lab, &lab.root, custom()).await.unwrap();
+    assert_eq!(heir.entry.id, parent.entry.id, "found at the same place");
+    assert!(!counts(&lab, &child.text).await, "not its child");
+    assert!(!counts(&lab.reopen().await, &child.text).await);
+    let own = create(&lab, &heir.text, batch(&["app"])).await.unwrap();
+    assert!(counts(&lab, &own.text).await);
+}
+
 #[tokio::test]
 async fn a_batch_token_is_no_token_with_a_record() {
     let lab = Lab::new().await;
