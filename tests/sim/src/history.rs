@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use zone_ports::Clock;
 use zone_testkit::{Fault, MemStore, SeededRandom};
 
 use crate::act::{Answer, Aside, act, is_unheard};
-use crate::check::{judge, nothing_is_left, strays};
-use crate::head::{Head, METHOD, Origin, Shares};
-use crate::model::{Model, Token, Verdict};
+use crate::check::{judge, judge_ceremonies, leases, nothing_is_left, nothing_waits, strays};
+use crate::draw::{self, Theme};
+use crate::head::{ENGINES, Head, METHODS, Origin, Shares};
+use crate::model::{Model, Verdict};
 use crate::step::{self, Step};
 
 /// Steps of a history: so many, and fewer than this more.
 const STEPS: u64 = 25;
+/// Longer than a lease waits for its engine, and than a revocation by path is kept, in seconds.
+const LONGEST_WAIT: u64 = 4600;
+/// Retired shares that are tried again.
+const RETIRED: usize = 4;
 /// Seconds by which a crash may lower the zone's time.
 const FLOOR_LAG: i64 = 60;
 
@@ -120,11 +125,12 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 pub(crate) struct History<'a> {
-    head: Head,
+    pub(crate) head: Head,
     pub(crate) model: Model,
     random: SeededRandom,
-    /// Shares that must not open the zone any more.
-    retired: Option<Shares>,
+    theme: Theme,
+    /// One share of each set that must not open the zone any more.
+    retired: Vec<Vec<u8>>,
     sabotage: Option<Sabotage>,
     /// The store at the step before.
     before: Option<MemStore>,
@@ -152,14 +158,16 @@ impl<'a> History<'a> {
             // Key terms end by count all the time.
             head.barrier.set_rotation_bound(256 + random.below(300));
         }
-        let mount = head.access.mount_of(METHOD)?.context("the method")?;
+        let mount = head.mounted(METHODS[0])?.context("the method")?;
+        let engine = head.mounted(ENGINES[0])?.context("the engine")?;
         let now = head.access.now()?.secs();
-        let model = Model::new(origin.shares.clone(), mount.id.to_string(), now);
+        let model = Model::new(origin.shares.clone(), mount, engine, now);
         Ok(Self {
             head,
             model,
             random,
-            retired: None,
+            theme: Theme::of(seed),
+            retired: Vec::new(),
             sabotage,
             before: None,
             number: 0,
@@ -170,7 +178,7 @@ impl<'a> History<'a> {
 
     async fn run(&mut self) -> Result<()> {
         for _ in 0..STEPS + self.random.below(STEPS) {
-            let step = step::next(&self.random, &self.model);
+            let step = draw::next(&self.random, self.theme, &self.model);
             if let Some((nth, fault)) = step::fault(&self.random) {
                 let torn = self.sabotage == Some(Sabotage::Tears) && fault == Fault::CrashAfter;
                 let fault = if torn { Fault::Torn } else { fault };
@@ -178,28 +186,59 @@ impl<'a> History<'a> {
             }
             self.perform(step).await?;
         }
-        while self.ends_now() || !self.perform(Step::Settle).await? || self.ends_now() {
-            let behind = self.model.now - self.head.clock.now().secs();
-            let behind = u64::try_from(behind).unwrap_or_default();
-            self.perform(Step::Advance(behind + 1)).await?;
-        }
+        self.settle().await?;
         judge(&self.head, &mut self.model).await?;
         nothing_is_left(&self.head, &self.model).await?;
         self.perform(Step::Kill).await?;
-        nothing_is_left(&self.head, &self.model).await
+        nothing_is_left(&self.head, &self.model).await?;
+        if self.model.leases.is_empty() && self.model.marks.is_empty() {
+            return Ok(());
+        }
+        if self.head.world.engine.is_away() {
+            self.perform(Step::Engine).await?;
+        }
+        self.perform(Step::Advance(self.behind() + LONGEST_WAIT))
+            .await?;
+        self.settle().await?;
+        judge(&self.head, &mut self.model).await?;
+        nothing_is_left(&self.head, &self.model).await?;
+        nothing_waits(&self.head, &self.model).await
     }
 
-    /// Whether a token ends in this very second: it is removed in the next one.
+    /// Does background work until none is left, at a moment when nothing ends.
+    async fn settle(&mut self) -> Result<()> {
+        while self.ends_now() || !self.perform(Step::Settle).await? || self.ends_now() {
+            self.perform(Step::Advance(self.behind() + 1)).await?;
+        }
+        Ok(())
+    }
+
+    /// Seconds by which the clock was set back behind the zone's time.
+    fn behind(&self) -> u64 {
+        let behind = self.model.now - self.head.world.clock.now().secs();
+        u64::try_from(behind).unwrap_or_default()
+    }
+
+    /// Whether something ends in this very second: it is removed in the next one.
     fn ends_now(&self) -> bool {
-        let mut tokens = self.model.tokens.iter();
-        tokens.any(|token| token.end == self.model.now)
+        let Model {
+            tokens,
+            leases,
+            secrets,
+            now,
+            ..
+        } = &self.model;
+        tokens.iter().any(|token| token.end == *now)
+            || leases.iter().any(|lease| lease.end == *now)
+            || secrets.iter().any(|secret| secret.end == *now)
     }
 
     /// Does one step; whether its answer was heard.
     async fn perform(&mut self, step: Step) -> Result<bool> {
         let step = self.fitting(step);
         self.number += 1;
-        self.head.random.begin(self.number);
+        self.head.world.random.begin(self.number);
+        self.head.door.begin().await;
         let image = self.sabotage.map(|_| self.head.store.crash_image());
         self.trace.push(format!("{:3}  {step:?}", self.number));
         let outcome = match step {
@@ -212,6 +251,8 @@ impl<'a> History<'a> {
         if step == Step::Kill {
             let made = strays(&self.head, &self.model, &step).await?;
             ensure!(made.is_empty(), "a token that nobody asked for");
+            let given = leases::strays(&self.head, &self.model).await?;
+            ensure!(given.is_empty(), "a lease that nobody asked for");
             judge(&self.head, &mut self.model).await?;
         }
         self.before = image;
@@ -228,7 +269,7 @@ impl<'a> History<'a> {
     }
 
     fn pass_time(&mut self, step: &Step) -> Result<()> {
-        let clock = &self.head.clock;
+        let clock = &self.head.world.clock;
         match *step {
             Step::Advance(secs) => clock.advance(std::time::Duration::from_secs(secs)),
             Step::SetBack(secs) => {
@@ -237,7 +278,7 @@ impl<'a> History<'a> {
             _ => {}
         }
         let now = self.head.access.now()?.secs();
-        let want = self.model.now.max(self.head.clock.now().secs());
+        let want = self.model.now.max(self.head.world.clock.now().secs());
         ensure!(now == want, "the zone's time goes back while it runs");
         self.model.now = now;
         self.model.high = self.model.high.max(now);
@@ -245,10 +286,26 @@ impl<'a> History<'a> {
     }
 
     async fn reseal(&mut self) -> Result<()> {
-        self.head.access.forget();
-        self.head.barrier.seal();
+        self.head.system.close().await;
         ensure!(self.head.access.now().is_err(), "B2: access is open");
-        self.head.open(&self.model.shares).await
+        self.drop_rekey();
+        self.model.drop_ceremonies();
+        self.unseal().await
+    }
+
+    /// Opens the zone with those shares that count, and with no others.
+    async fn unseal(&mut self) -> Result<()> {
+        for share in &self.retired {
+            ensure!(!self.head.knows(share).await?, "retired shares count");
+        }
+        let first = usize::try_from(self.number).unwrap_or_default();
+        self.head.open(&self.model.shares, first).await
+    }
+
+    /// These shares never count again, or never did.
+    pub(crate) fn retire(&mut self, shares: &Shares) {
+        self.retired.insert(0, shares[0].clone());
+        self.retired.truncate(RETIRED);
     }
 
     /// The process is killed, perhaps while the shares were turned over to `offered`; another one
@@ -260,18 +317,22 @@ impl<'a> History<'a> {
             None => self.head.store.crash_image(),
         };
         self.head = self.head.restart(store).await?;
-        if let Some(retired) = &self.retired {
-            ensure!(!self.head.knows(&retired[0]).await?, "retired shares count");
-        }
-        if let Some(offered) = offered {
-            let old = self.head.knows(&self.model.shares[0]).await?;
-            let new = self.head.knows(&offered[0]).await?;
-            ensure!(old != new, "old shares count: {old}, new ones: {new}");
-            if new {
-                self.retired = Some(std::mem::replace(&mut self.model.shares, offered));
+        match offered {
+            Some(offered) => {
+                let old = self.head.knows(&self.model.shares[0]).await?;
+                let new = self.head.knows(&offered[0]).await?;
+                ensure!(old != new, "old shares count: {old}, new ones: {new}");
+                self.model.rekey = None;
+                if new {
+                    self.take_over(offered);
+                } else {
+                    self.retire(&offered);
+                }
             }
+            None => self.drop_rekey(),
         }
-        self.head.open(&self.model.shares).await?;
+        self.model.drop_ceremonies();
+        self.unseal().await?;
         let now = self.head.access.now()?.secs();
         let floor = self.model.swept - FLOOR_LAG;
         ensure!(
@@ -281,6 +342,12 @@ impl<'a> History<'a> {
         self.model.now = now;
         self.model.high = self.model.high.max(now);
         Ok(())
+    }
+
+    /// The new shares are the zone's.
+    fn take_over(&mut self, new: Shares) {
+        let old = std::mem::replace(&mut self.model.shares, new);
+        self.retire(&old);
     }
 
     async fn request(&mut self, step: Step, image: Option<MemStore>) -> Result<bool> {
@@ -293,10 +360,10 @@ impl<'a> History<'a> {
         let heard = aside.heard.get();
         let offered = aside.offered.into_inner();
         let (outcome, known) = match answer {
-            Some(Ok(answer)) => (self.heard(&step, answer, offered)?, true),
+            Some(Ok(answer)) => (self.heard(&step, answer, offered).await?, true),
             Some(Err(error)) if is_unheard(&error) => {
                 let before = self.model.clone();
-                if step == Step::Rekey {
+                if step.is_ceremony() {
                     self.kill(offered).await?;
                 }
                 (self.unheard(before, &step, heard, "failed").await?, false)
@@ -329,94 +396,23 @@ impl<'a> History<'a> {
     }
 
     /// Judges an answer, and follows it.
-    fn heard(&mut self, step: &Step, answer: Answer, offered: Option<Shares>) -> Result<String> {
+    async fn heard(
+        &mut self,
+        step: &Step,
+        answer: Answer,
+        offered: Option<Shares>,
+    ) -> Result<String> {
         let outcome = match (&answer, step) {
             (Answer::Refused, _) => "refused",
             _ => "heard",
         };
         self.follow(step, answer)?;
         if let Some(offered) = offered {
-            self.retired = Some(std::mem::replace(&mut self.model.shares, offered));
+            self.take_over(offered);
+        }
+        if step.is_ceremony() {
+            judge_ceremonies(&self.head, &self.model).await?;
         }
         Ok(outcome.to_owned())
-    }
-
-    /// Nobody heard how `step` ended: finds out, and follows. `before` is the model from before.
-    async fn unheard(
-        &mut self,
-        before: Model,
-        step: &Step,
-        heard: u64,
-        how: &str,
-    ) -> Result<String> {
-        let made = strays(&self.head, &before, step).await?;
-        let makes = match *step {
-            Step::Create { .. } | Step::Wrap(_) | Step::Rewrap(_) | Step::LogIn(_) => 1,
-            Step::RaceLogIn(_, runners) => runners,
-            _ => 0,
-        };
-        ensure!(
-            made.len() as u64 <= makes,
-            "{} tokens of one step",
-            made.len()
-        );
-        let mut candidates = before.after(step, heard);
-        if let Step::RaceLogIn(secret, _) = *step {
-            ensure!(
-                made.len() as u64 >= heard,
-                "a login that was answered is lost"
-            );
-            let mut done = before.clone();
-            done.use_secret(secret, made.len() as u64);
-            candidates = vec![done];
-        } else if makes > 0 {
-            let took_effect = usize::from(!made.is_empty());
-            candidates = vec![candidates.swap_remove(took_effect)];
-        }
-        let mut faults = Vec::new();
-        let sure = candidates.len() == 1;
-        for (at, candidate) in candidates.into_iter().enumerate() {
-            match self.fits(candidate, step, &made).await {
-                Ok(()) => {
-                    let done = match step {
-                        Step::Rekey => self.model.shares != before.shares,
-                        Step::Rotate => self.model.term > before.term,
-                        _ if sure => !made.is_empty(),
-                        _ => at == 1,
-                    };
-                    let done = if done { "done" } else { "not done" };
-                    return Ok(format!("{how}, {done}"));
-                }
-                Err(fault) => faults.push(format!("{fault:#}")),
-            }
-        }
-        bail!("half of it is done, or none of what was acknowledged: {faults:?}")
-    }
-
-    /// Whether the zone is as `candidate` says, with the tokens that `step` made; takes it over.
-    async fn fits(&mut self, mut candidate: Model, step: &Step, made: &[Token]) -> Result<()> {
-        let Model { now, high, .. } = self.model;
-        (candidate.now, candidate.high) = (now, high);
-        candidate.shares.clone_from(&self.model.shares);
-        candidate.next += 1;
-        if *step == Step::Method && candidate.mount.is_none() {
-            let found = self.head.access.mount_of(METHOD)?;
-            candidate.mount = found.map(|mount| mount.id.to_string());
-        }
-        for token in made {
-            let same = |other: &Token| other.id == token.id;
-            let earlier = candidate.tokens.iter().position(same);
-            if let Some(earlier) = earlier {
-                let lived = candidate.verdict(earlier) == Verdict::Lives;
-                ensure!(!lived, "the id of a living token was given away");
-                let earlier = &mut candidate.tokens[earlier];
-                (earlier.ended, earlier.text) = (true, None);
-                earlier.id.clear();
-            }
-            candidate.tokens.push(token.clone());
-        }
-        judge(&self.head, &mut candidate).await?;
-        self.model = candidate;
-        Ok(())
     }
 }

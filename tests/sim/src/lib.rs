@@ -7,10 +7,15 @@
 //! * What was not acknowledged is there whole or not at all: after a crash the zone is as one of
 //!   the few states of the model in which the step that was under way did or did not happen.
 //! * What was revoked or has expired never counts again, also through an ancestor, a sweep, a
-//!   released parent, a token id that is used anew, or an auth method that was taken away.
-//! * A token of n uses permits n requests, a secret of n uses n logins, a wrapping token opens
+//!   released parent, a token id that is used anew, a revocation by path, a mark for batch tokens,
+//!   or an auth method that was taken away; tokens and leases follow a mount that is moved.
+//! * A token of n uses permits n requests, a secret id of n uses n logins, a wrapping token opens
 //!   once; also when several ask at the same moment.
-//! * Of the shares before and after a rekey exactly one set opens the zone.
+//! * A lease that counts is with its engine; one that has ended is taken back in the end, however
+//!   long the engine was away, unless it was let go by force or its mount was taken away.
+//! * Of the shares before and after a rekey exactly one set opens the zone: the old one until the
+//!   new one is in force, and never again then. Shares that were taken back, canceled or not yet
+//!   verified never count. A root token takes a threshold of the shares that count.
 //! * When all background work is done no record is left that belongs to nothing.
 //!
 //! # Replay
@@ -19,16 +24,19 @@
 //! the step's number. `cargo xtask sim --seed N` or `ZONEHEAD_SIM_SEED=N` runs one history and
 //! prints its steps.
 //!
-//! Start at [`history`]; the model is in [`model`], what can happen in [`step`].
+//! Start at [`history`]; the model is in [`model`], what can happen in [`step`], how it is drawn in
+//! [`draw`].
 
 mod act;
 mod check;
+pub mod draw;
+pub mod engine;
 mod follow;
 pub mod head;
 pub mod history;
 pub mod model;
-mod records;
 pub mod step;
+mod unheard;
 
 pub use history::{Failure, Report, Sabotage, Sim};
 

@@ -1,17 +1,32 @@
-//! What can happen in a history, drawn from its seed.
+//! What can happen in a history.
 
 use zone_testkit::{Fault, SeededRandom};
 
-use crate::model::Model;
+/// What a revocation by path is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All that the engine gave out.
+    Engine,
+    /// What it gave out at or below a place.
+    Place(u64),
+    /// All tokens that the auth method made.
+    Method,
+    /// The tokens that `auth/token/create` made.
+    Created,
+}
 
-/// Custom token ids that are used again and again.
-const CUSTOM_IDS: u64 = 2;
-/// Secrets of the auth method.
-pub const SECRETS: u64 = 2;
-/// Most tokens that a history makes.
-const MOST_TOKENS: usize = 40;
+/// How a revocation by path is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// The engine is asked later.
+    Later,
+    /// The engine is asked at once.
+    Sync,
+    /// At once, and let go if it fails.
+    Force,
+}
 
-/// One step. Tokens are named by their place in the model.
+/// One step. Tokens, leases and secrets are named by their place in the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A token of `by` (`None`: the root token).
@@ -20,6 +35,8 @@ pub enum Step {
         by: Option<usize>,
         /// Whether it has no parent.
         orphan: bool,
+        /// Whether nothing of it is stored.
+        batch: bool,
         /// Seconds.
         ttl: u64,
         /// Seconds that no renewal passes; zero for none.
@@ -37,6 +54,8 @@ pub enum Step {
     Revoke(usize),
     /// Its children live on.
     RevokeOrphan(usize),
+    /// Ends batch tokens: those of the auth method's role, or all.
+    CutOff(bool),
     /// An answer, for so many seconds.
     Wrap(u64),
     /// The answer behind a wrapping token.
@@ -47,18 +66,74 @@ pub enum Step {
     Keep(usize, u64),
     /// Removes it there.
     Forget(usize, u64),
-    /// With a secret that can be used so often.
-    LogIn(u64),
-    /// Gives a secret so many uses.
-    Secret(u64, u64),
-    /// Takes the auth method away, or mounts it anew.
-    Method,
     /// So many requests at once with one token.
     RaceUse(usize, u64),
     /// So many at once for one wrapped answer.
     RaceUnwrap(usize, u64),
-    /// So many logins at once with one secret.
-    RaceLogIn(u64, u64),
+    /// A number from the engine.
+    Lease {
+        /// Who gets it (`None`: the root token).
+        by: Option<usize>,
+        /// Where below the engine.
+        place: u64,
+        /// Seconds.
+        ttl: u64,
+        /// Seconds that no renewal passes.
+        max: u64,
+        /// Whether it can be renewed.
+        renewable: bool,
+    },
+    /// By so many seconds.
+    RenewLease(usize, u64),
+    /// Perhaps waiting for the engine.
+    RevokeLease(usize, bool),
+    /// All that was given out below a path.
+    RevokePrefix(Part, Manner),
+    /// The engine goes away, or comes back.
+    Engine,
+    /// Takes the engine's mount away, or mounts it anew.
+    MountEngine,
+    /// Moves its mount.
+    MoveEngine,
+    /// Takes the auth method away, or mounts it anew.
+    Method,
+    /// Moves its mount.
+    MoveMethod,
+    /// Makes the role, for batch tokens or others, or removes it.
+    Role(bool),
+    /// A secret id of the role for so many uses and seconds; zero for any number.
+    SecretId(u64, u64),
+    /// Ends a secret id.
+    Destroy(usize),
+    /// Removes what has ended of them.
+    Tidy,
+    /// With a secret id.
+    LogIn(usize),
+    /// So many logins at once with one secret id.
+    RaceLogIn(usize, u64),
+    /// Begins to replace the shares, perhaps with verification.
+    RekeyBegin(bool),
+    /// Gives the next share; if it is the last one, the answer may be lost before its face has
+    /// seen to it that the new shares reach anybody.
+    RekeyShare(bool),
+    /// Shows the next new share.
+    RekeyVerify,
+    /// Begins to show them anew.
+    RekeyVerifyAnew,
+    /// Gives a share that is not one of those that are asked for.
+    RekeyWrong,
+    /// Ends it without effect.
+    RekeyCancel,
+    /// Begins to make a root token.
+    RootBegin,
+    /// Gives the next share for it.
+    RootShare,
+    /// Gives a wrong one.
+    RootWrong,
+    /// Ends it without effect.
+    RootCancel,
+    /// Revokes a root token.
+    EndRoot(usize),
     /// Lets seconds pass.
     Advance(u64),
     /// Sets the clock back by seconds.
@@ -67,8 +142,6 @@ pub enum Step {
     Sweep,
     /// Background work until none is left.
     Settle,
-    /// New shares.
-    Rekey,
     /// A new key term.
     Rotate,
     /// Seals and unseals.
@@ -84,77 +157,10 @@ impl Step {
         let end = text.find([' ', '(', '{']).unwrap_or(text.len());
         text[..end].to_owned()
     }
-}
 
-/// Draws what happens next.
-pub fn next(random: &SeededRandom, model: &Model) -> Step {
-    let roll = random.below(100);
-    let token = pick(random, model, |token| token.is_usable());
-    let wrapped = pick(random, model, |token| {
-        token.wraps.is_some() && token.text.is_some()
-    });
-    let limited = pick(random, model, |token| {
-        token.is_usable() && token.uses > 0 && !token.ended
-    });
-    let full = model.tokens.len() >= MOST_TOKENS;
-    match (roll, token, wrapped) {
-        (0..24, ..) if !full => create(random, model),
-        (0..32, Some(token), _) => Step::Use(token),
-        (32..38, Some(token), _) => Step::Renew(token, random.below(5) * 400),
-        (38..44, Some(token), _) => Step::Revoke(token),
-        (44..48, Some(token), _) => Step::RevokeOrphan(token),
-        (48..52, ..) if !full => Step::Wrap(30 + random.below(3000)),
-        (52..55, _, Some(wrapped)) => Step::Unwrap(wrapped),
-        (55..57, _, Some(wrapped)) if !full => Step::Rewrap(wrapped),
-        (57..62, Some(token), _) => Step::Keep(token, random.below(3)),
-        (62..64, Some(token), _) => Step::Forget(token, random.below(3)),
-        (64..68, ..) if !full => log_in(random, model),
-        (68, ..) => Step::Secret(random.below(SECRETS), 1 + random.below(4)),
-        (69..71, ..) => Step::Method,
-        (71..74, ..) if limited.is_some() => {
-            Step::RaceUse(limited.unwrap_or_default(), 2 + random.below(4))
-        }
-        (74..76, _, Some(wrapped)) => Step::RaceUnwrap(wrapped, 2 + random.below(3)),
-        (76..78, ..) if !full => Step::RaceLogIn(random.below(SECRETS), 2 + random.below(3)),
-        (78..82, ..) => Step::Advance([1, 20, 300, 900, 4000][below(random, 5)]),
-        (82, ..) => Step::SetBack([1, 30, 600, 5000][below(random, 4)]),
-        (83..90, ..) => Step::Sweep,
-        (90..92, ..) => Step::Settle,
-        (92..94, ..) => Step::Rekey,
-        (94, ..) => Step::Rotate,
-        (95, ..) => Step::Reseal,
-        (96..99, ..) => Step::Kill,
-        _ => token.map_or(Step::Sweep, Step::Use),
-    }
-}
-
-fn log_in(random: &SeededRandom, model: &Model) -> Step {
-    let secret = random.below(SECRETS);
-    match model.secrets[crate::model::at(secret)] {
-        0 if random.below(2) == 0 => Step::Secret(secret, 1 + random.below(4)),
-        _ => Step::LogIn(secret),
-    }
-}
-
-fn create(random: &SeededRandom, model: &Model) -> Step {
-    let by = match random.below(3) {
-        0 => None,
-        _ => pick(random, model, |token| {
-            token.is_usable() && token.uses == 0 && !token.ended && token.depth < 6
-        }),
-    };
-    let custom = (by.is_none() && random.below(6) == 0).then(|| random.below(CUSTOM_IDS));
-    Step::Create {
-        by,
-        orphan: random.below(4) == 0,
-        ttl: [40, 600, 3600, 100_000][below(random, 4)],
-        explicit_max: [0, 0, 900][below(random, 3)],
-        uses: if random.below(3) == 0 {
-            1 + random.below(4)
-        } else {
-            0
-        },
-        custom,
+    /// Whether holders of shares do it together: what they have done so far is in memory only.
+    pub fn is_ceremony(&self) -> bool {
+        self.name().starts_with("Rekey") || self.name().starts_with("Root")
     }
 }
 
@@ -169,24 +175,4 @@ pub fn fault(random: &SeededRandom) -> Option<(u64, Fault)> {
         _ => return None,
     };
     Some((1 + random.below(3), fault))
-}
-
-/// A token that `suits`, more likely one of the last ones.
-fn pick(
-    random: &SeededRandom,
-    model: &Model,
-    suits: impl Fn(&crate::model::Token) -> bool,
-) -> Option<usize> {
-    let all: Vec<usize> = (0..model.tokens.len())
-        .filter(|at| suits(&model.tokens[*at]))
-        .collect();
-    if all.is_empty() {
-        return None;
-    }
-    let back = below(random, all.len()).min(below(random, all.len()));
-    Some(all[all.len() - 1 - back])
-}
-
-fn below(random: &SeededRandom, bound: usize) -> usize {
-    usize::try_from(random.below(bound as u64)).expect("it is below a usize")
 }

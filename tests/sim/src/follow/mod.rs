@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
-use zone_access::{Created, TokenEntry};
+use zone_access::{Created, TokenEntry, TokenKind};
 use zone_types::{Secret, Timestamp};
 
 use crate::act::Answer;
 use crate::history::History;
 use crate::model::{Token, Verdict};
 use crate::step::Step;
+
+mod keys;
+mod lease;
+mod login;
 
 impl History<'_> {
     /// Takes over what was acknowledged, if it may be so.
@@ -46,21 +50,6 @@ impl History<'_> {
                 self.model.see(token, matches!(answer, Answer::Done))?;
                 self.model.tokens[token].kept.remove(&place);
             }
-            Step::LogIn(secret) => {
-                let won = u64::from(matches!(answer, Answer::Made(_)));
-                let made = match answer {
-                    Answer::Made(made) => vec![made],
-                    _ => Vec::new(),
-                };
-                return self.logged_in(secret, 1, won, &made);
-            }
-            Step::Secret(secret, uses) => self.model.secrets[crate::model::at(secret)] = uses,
-            Step::Method => {
-                self.model.mount = match answer {
-                    Answer::Mounted(mount) => Some(mount),
-                    _ => None,
-                };
-            }
             Step::RaceUse(token, runners) => return self.raced(token, runners, &answer),
             Step::RaceUnwrap(token, _) => {
                 let Answer::Won(won, _) = answer else {
@@ -70,13 +59,25 @@ impl History<'_> {
                 self.model.see(token, won == 1)?;
                 self.model.tokens[token].ended |= won == 1;
             }
-            Step::RaceLogIn(secret, runners) => {
-                let Answer::Won(won, made) = answer else {
-                    bail!("no race")
-                };
-                return self.logged_in(secret, runners, won, &made);
-            }
             Step::Sweep | Step::Settle => self.model.swept = self.model.now,
+            Step::Method
+            | Step::MoveMethod
+            | Step::Role(_)
+            | Step::SecretId(..)
+            | Step::Destroy(_)
+            | Step::Tidy
+            | Step::LogIn(_)
+            | Step::RaceLogIn(..)
+            | Step::CutOff(_) => return self.follow_login(step, answer),
+            Step::Lease { .. }
+            | Step::RenewLease(..)
+            | Step::RevokeLease(..)
+            | Step::RevokePrefix(..)
+            | Step::MountEngine
+            | Step::MoveEngine => return self.follow_lease(step, answer),
+            _ if step.is_ceremony() || matches!(step, Step::EndRoot(_)) => {
+                return self.follow_keys(step, answer);
+            }
             _ => {}
         }
         Ok(())
@@ -142,6 +143,8 @@ impl History<'_> {
             accessor: record.accessor.clone(),
             parent,
             depth: parent.map_or(0, |parent| self.model.tokens[parent].depth + 1),
+            batch: entry.kind == TokenKind::Batch,
+            path: record.path.clone(),
             born: record.creation_time.secs(),
             ttl: record.creation_ttl,
             explicit_max: record.explicit_max_ttl,
@@ -159,7 +162,15 @@ impl History<'_> {
         self.model.see(token, matches!(answer, Answer::Until(_)))?;
         if let Answer::Until(end) = *answer {
             let want = self.model.renewed(token, increment);
-            let refused = want <= self.model.now && end == self.model.tokens[token].end;
+            let Token {
+                batch,
+                mount,
+                end: old,
+                ..
+            } = &self.model.tokens[token];
+            // The role has its say once more.
+            let roleless = mount.is_some() && self.model.role.is_none();
+            let refused = (want <= self.model.now || roleless || *batch) && end == *old;
             ensure!(end == want || refused, "renewed until {end}, not {want}");
             self.model.tokens[token].end = end;
         }
@@ -190,21 +201,6 @@ impl History<'_> {
             let want = self.model.tokens[token].wraps;
             ensure!(want == Some(content), "{content} was wrapped as {want:?}");
             self.model.tokens[token].ended = true;
-        }
-        Ok(())
-    }
-
-    fn logged_in(&mut self, secret: u64, runners: u64, won: u64, made: &[Created]) -> Result<()> {
-        let left = self.model.secrets[crate::model::at(secret)];
-        let want = if self.model.mount.is_some() {
-            left.min(runners)
-        } else {
-            0
-        };
-        ensure!(won == want, "{won} logins of {runners} with {left} uses");
-        self.model.use_secret(secret, won);
-        for made in made {
-            self.add_token(made, None, None);
         }
         Ok(())
     }

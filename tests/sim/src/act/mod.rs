@@ -7,19 +7,20 @@ use futures::future::join_all;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 use zone_access::{
-    AccessError, CreateToken, Created, LoginGrant, Permit, Refusal, RefusalKind, TokenId, Wrapped,
-    WrappedAnswer,
+    AccessError, CreateToken, Created, Lease, MountKind, Permit, Refusal, RefusalKind, TokenId,
+    TokenKind, Wrapped, WrappedAnswer,
 };
-use zone_barrier::{BarrierError, Batch, Quorum, UnsealError};
+use zone_barrier::BarrierError;
 use zone_types::{Secret, Timestamp};
 
-use crate::check::{custom_id, secret_key};
-use crate::head::{Head, METHOD, SHARING, Shares};
-use crate::model::{Model, Token, at};
+use crate::check::custom_id;
+use crate::head::{ENGINES, Head, METHODS, Shares};
+use crate::model::{Model, Token};
 use crate::step::Step;
 
-/// Seconds that the token of a login lives.
-pub(crate) const LOGIN_TTL: u64 = 900;
+mod keys;
+mod lease;
+pub(crate) mod login;
 
 /// What a client heard.
 pub(crate) enum Answer {
@@ -37,8 +38,22 @@ pub(crate) enum Answer {
     Until(i64),
     /// So many of a race were permitted, and these tokens made.
     Won(u64, Vec<Created>),
-    /// The auth method's mount.
-    Mounted(String),
+    /// A mount that was made; `None` for one that was taken away.
+    Mounted(Option<String>),
+    /// A number as a lease.
+    Leased(Lease),
+    /// A secret id, to be shown with this role id.
+    SecretId(String),
+    /// A ceremony has begun, under this nonce; with its password if it has one.
+    Began(String, Option<Secret<String>>),
+    /// New shares that do not count yet, and the nonce for showing them.
+    Offered(String, Shares),
+    /// New shares that will never count.
+    Lost(Shares),
+    /// The new shares are the zone's.
+    Rekeyed,
+    /// A root token.
+    Root(Secret<String>, TokenId),
 }
 
 /// What is known of a step although it may never be answered.
@@ -88,32 +103,40 @@ pub(crate) async fn act(head: &Head, model: &Model, step: &Step, aside: &Aside) 
         Step::Rewrap(token) => rewrap(head, &model.tokens[token]).await,
         Step::Keep(token, place) => keep(head, &model.tokens[token], place, Some(model.next)).await,
         Step::Forget(token, place) => keep(head, &model.tokens[token], place, None).await,
-        Step::LogIn(secret) => log_in(head, model, secret).await,
-        Step::Secret(secret, uses) => {
-            let batch = Batch::new().put(secret_key(at(secret)), uses.to_string());
-            head.barrier.commit(batch).await?;
-            Ok(Answer::Done)
+        Step::Method | Step::MountEngine | Step::MoveMethod | Step::MoveEngine => {
+            mounts(head, model, step).await
         }
-        Step::Method => method(head, model).await,
+        Step::Lease { .. }
+        | Step::RenewLease(..)
+        | Step::RevokeLease(..)
+        | Step::RevokePrefix(..)
+        | Step::Engine => lease::act(head, model, step).await,
+        Step::CutOff(_)
+        | Step::Role(_)
+        | Step::SecretId(..)
+        | Step::Destroy(_)
+        | Step::Tidy
+        | Step::LogIn(_) => login::act(head, model, step).await,
         Step::RaceUse(..) | Step::RaceUnwrap(..) | Step::RaceLogIn(..) => {
             race(head, model, step, aside).await
         }
         Step::Sweep => {
-            head.access.sweep().await?;
+            head.system.round(false).await?;
             Ok(Answer::Done)
         }
         Step::Settle => {
-            while head.access.sweep().await? {}
+            while head.system.round(false).await? {}
             Ok(Answer::Done)
         }
-        Step::Rekey => rekey(head, model, aside).await,
         Step::Rotate => {
-            head.barrier.rotate(head.access.now()?).await?;
+            let permit = head.permit("sys/rotate").await?;
+            head.system.rotate(&permit).await?;
             Ok(Answer::Done)
         }
         Step::Advance(_) | Step::SetBack(_) | Step::Reseal | Step::Kill => {
             bail!("not a request")
         }
+        _ => keys::act(head, model, step, aside).await,
     }
 }
 
@@ -156,6 +179,7 @@ async fn create(head: &Head, model: &Model, step: &Step) -> Result<Answer> {
     let Step::Create {
         by,
         orphan,
+        batch,
         ttl,
         explicit_max,
         uses,
@@ -164,7 +188,7 @@ async fn create(head: &Head, model: &Model, step: &Step) -> Result<Answer> {
     else {
         bail!("not a creation")
     };
-    let root = head.root.clone();
+    let root = head.world.root.clone();
     let text = by.map_or(Some(&root), |by| model.tokens[by].text.as_ref());
     let path = if orphan {
         "auth/token/create-orphan"
@@ -178,6 +202,7 @@ async fn create(head: &Head, model: &Model, step: &Step) -> Result<Answer> {
         id: custom.map(custom_id),
         policies: vec!["sim".into()],
         renewable: true,
+        kind: batch.then_some(TokenKind::Batch),
         ttl,
         explicit_max_ttl: explicit_max,
         num_uses: uses,
@@ -204,7 +229,9 @@ async fn renew(head: &Head, token: &Token, increment: u64) -> Result<Answer> {
 }
 
 async fn wrap(head: &Head, content: u64, ttl: u64) -> Result<Answer> {
-    let asked = head.ask(Some(&head.root), "sys/mounts", Some(ttl)).await;
+    let asked = head
+        .ask(Some(&head.world.root), "sys/mounts", Some(ttl))
+        .await;
     let permit = permitted(asked)?.context("root may wrap")?;
     let answer = WrappedAnswer {
         status: 200,
@@ -245,53 +272,35 @@ async fn keep(head: &Head, token: &Token, place: u64, value: Option<u64>) -> Res
     Ok(Answer::Done)
 }
 
-/// As an auth method does it: the use of the secret and the token are one batch.
-async fn log_in(head: &Head, model: &Model, secret: u64) -> Result<Answer> {
-    let path = format!("{METHOD}login");
-    let key = secret_key(at(secret));
-    for _ in 0..64 {
-        // Without its mount nobody answers there.
-        let asked = head.ask(None, &path, None).await;
-        let Some(permit) = permitted(asked)?.filter(|_| model.mount.is_some()) else {
-            return Ok(Answer::Refused);
-        };
-        let Some(found) = head.barrier.get(&key).await? else {
-            return Ok(Answer::Refused);
-        };
-        let left: u64 = std::str::from_utf8(&found.value)?.parse()?;
-        let batch = Batch::new().require(key.clone(), Some(found.revision));
-        let batch = match left {
-            0 => return Ok(Answer::Refused),
-            1 => batch.delete(key.clone()),
-            left => batch.put(key.clone(), (left - 1).to_string()),
-        };
-        let grant = LoginGrant {
-            policies: vec!["sim".into()],
-            ttl: LOGIN_TTL,
-            ..LoginGrant::default()
-        };
-        if let Some(made) = head.access.log_in(&permit, &grant, batch).await? {
-            return Ok(Answer::Made(made));
-        }
+/// Takes a mount away, makes it anew, or moves it.
+async fn mounts(head: &Head, model: &Model, step: &Step) -> Result<Answer> {
+    let method = matches!(step, Step::Method | Step::MoveMethod);
+    let (places, at, kind, there) = match method {
+        true => (METHODS, model.method_at, MountKind::AppRole, &model.mount),
+        false => (ENGINES, model.engine_at, MountKind::Pki, &model.engine),
+    };
+    let (here, other) = (places[at], places[1 - at]);
+    if matches!(step, Step::MoveMethod | Step::MoveEngine) {
+        let permit = head.permit("sys/remount").await?;
+        let moved = head.access.remount(&permit, here, other).await;
+        return Ok(refused(moved)?.map_or(Answer::Refused, |_| Answer::Done));
     }
-    bail!("a login never comes through")
-}
-
-async fn method(head: &Head, model: &Model) -> Result<Answer> {
-    if model.mount.is_some() {
-        let permit = head.permit("sys/auth/sim").await?;
-        head.access.disable_auth(&permit, METHOD).await?;
-        return Ok(Answer::Done);
+    if there.is_none() {
+        return Ok(Answer::Mounted(Some(head.mount(kind, here).await?)));
     }
-    head.mount_method().await?;
-    let mount = head.access.mount_of(METHOD)?.context("the method")?;
-    Ok(Answer::Mounted(mount.id.to_string()))
+    let permit = head.permit("sys/mounts").await?;
+    match method {
+        true => head.access.disable_auth(&permit, here).await?,
+        false => head.access.disable(&permit, here).await?,
+    }
+    Ok(Answer::Mounted(None))
 }
 
 async fn race(head: &Head, model: &Model, step: &Step, aside: &Aside) -> Result<Answer> {
     let runners = match step {
-        Step::RaceUse(_, runners) | Step::RaceUnwrap(_, runners) => *runners,
-        Step::RaceLogIn(_, runners) => *runners,
+        Step::RaceUse(_, runners) | Step::RaceUnwrap(_, runners) | Step::RaceLogIn(_, runners) => {
+            *runners
+        }
         _ => 0,
     };
     let one = || async {
@@ -301,7 +310,7 @@ async fn race(head: &Head, model: &Model, step: &Step, aside: &Aside) -> Result<
                 asked.map_or(Answer::Refused, |_| Answer::Done)
             }
             Step::RaceUnwrap(token, _) => unwrap(head, &model.tokens[token]).await?,
-            Step::RaceLogIn(secret, _) => log_in(head, model, secret).await?,
+            Step::RaceLogIn(secret, _) => login::log_in(head, model, secret).await?,
             _ => Answer::Refused,
         };
         if !matches!(answer, Answer::Refused) {
@@ -316,25 +325,4 @@ async fn race(head: &Head, model: &Model, step: &Step, aside: &Aside) -> Result<
         }
     }
     Ok(Answer::Won(aside.heard.get(), made))
-}
-
-async fn rekey(head: &Head, model: &Model, aside: &Aside) -> Result<Answer> {
-    let mut quorum = Quorum::default();
-    let mut approval = None;
-    for share in &model.shares[..usize::from(SHARING.threshold)] {
-        approval = head
-            .barrier
-            .approve(&mut quorum, share)
-            .await
-            .map_err(|error| match error {
-                UnsealError::Barrier(error) => anyhow::Error::from(error),
-                other => other.into(),
-            })?;
-    }
-    let approval = approval.context("a threshold of shares approves")?;
-    let rekey = head.barrier.rekey_prepare(SHARING, approval).await?;
-    let shares = rekey.shares.iter().map(Secret::expose).cloned().collect();
-    *aside.offered.borrow_mut() = Some(shares);
-    head.barrier.rekey_apply(rekey).await?;
-    Ok(Answer::Done)
 }

@@ -7,7 +7,20 @@ use zone_access::{MAX_TTL_SECS, TokenId};
 use zone_types::Secret;
 
 use crate::head::Shares;
-use crate::step::{SECRETS, Step};
+use crate::step::{Part, Step};
+
+mod keys;
+mod lease;
+mod login;
+
+pub use keys::{Rekey, Root, Rooting};
+pub use lease::{Lease, Mark, PLACES};
+pub use login::{Cut, Role, SecretId};
+
+/// Where tokens are made that have a parent.
+pub const CREATE: &str = "auth/token/create";
+/// The id of a mount that was made by a step that was not answered, until somebody looks.
+pub const UNKNOWN: &str = "";
 
 /// One token that somebody made, whatever became of it.
 #[derive(Clone, Debug)]
@@ -24,6 +37,10 @@ pub struct Token {
     pub parent: Option<usize>,
     /// How many ancestors it has.
     pub depth: usize,
+    /// Whether nothing of it is stored.
+    pub batch: bool,
+    /// By which path it was made.
+    pub path: String,
     /// When it was made.
     pub born: i64,
     /// For how long.
@@ -70,10 +87,34 @@ pub enum Verdict {
 pub struct Model {
     /// In the order in which they were made.
     pub tokens: Vec<Token>,
-    /// Uses left of each secret.
-    pub secrets: Vec<u64>,
+    /// In the order in which they were given out.
+    pub leases: Vec<Lease>,
+    /// Revocations by path, of all times.
+    pub marks: Vec<Mark>,
+    /// The id of the engine's mount, if there is one.
+    pub engine: Option<String>,
+    /// At which of its two places it hangs.
+    pub engine_at: usize,
     /// The id of the auth method's mount, if there is one.
     pub mount: Option<String>,
+    /// At which of its two places it hangs.
+    pub method_at: usize,
+    /// The auth method's role, if there is one.
+    pub role: Option<Role>,
+    /// In the order in which they were made.
+    pub secrets: Vec<SecretId>,
+    /// Marks that end batch tokens, of all times.
+    pub cuts: Vec<Cut>,
+    /// The rekey that is under way.
+    pub rekey: Option<Rekey>,
+    /// The root token that is being made.
+    pub rooting: Option<Rooting>,
+    /// Whether anybody ever began to make one.
+    pub rooted: bool,
+    /// Root tokens that were made.
+    pub roots: Vec<Root>,
+    /// Root tokens of which nobody heard.
+    pub lost_roots: usize,
     /// What opens the zone.
     pub shares: Shares,
     /// The key term, or a later one.
@@ -90,11 +131,23 @@ pub struct Model {
 
 impl Model {
     /// The zone as it begins.
-    pub fn new(shares: Shares, mount: String, now: i64) -> Self {
+    pub fn new(shares: Shares, mount: String, engine: String, now: i64) -> Self {
         Self {
             tokens: Vec::new(),
-            secrets: vec![0; usize::try_from(SECRETS).unwrap_or_default()],
+            leases: Vec::new(),
+            marks: Vec::new(),
+            engine: Some(engine),
+            engine_at: 0,
             mount: Some(mount),
+            method_at: 0,
+            role: None,
+            secrets: Vec::new(),
+            cuts: Vec::new(),
+            rekey: None,
+            rooting: None,
+            rooted: false,
+            roots: Vec::new(),
+            lost_roots: 0,
             shares,
             term: 1,
             now,
@@ -110,7 +163,7 @@ impl Model {
         loop {
             let token = &self.tokens[at];
             let unmounted = token.mount.is_some() && token.mount != self.mount;
-            if token.ended || unmounted || token.end <= self.now {
+            if token.ended || unmounted || token.end <= self.now || self.is_marked(token) {
                 return Verdict::Gone;
             }
             if token.end <= self.high {
@@ -121,6 +174,19 @@ impl Model {
                 None => return verdict,
             }
         }
+    }
+
+    /// Whether a revocation by path, or a mark for batch tokens, has ended a token.
+    fn is_marked(&self, token: &Token) -> bool {
+        let by_path = |mark: &Mark| {
+            let below = match mark.part {
+                Part::Method => token.mount.as_ref() == Some(&mark.mount),
+                Part::Created => token.mount.is_none() && token.path == CREATE,
+                Part::Engine | Part::Place(_) => false,
+            };
+            below && !token.batch && token.born <= mark.since
+        };
+        self.marks.iter().any(by_path) || self.cuts.iter().any(|cut| cut.ends(token))
     }
 
     /// The zone was seen to hold, or not to hold, that a token counts.
@@ -167,7 +233,8 @@ impl Model {
         // Who has ended with an ancestor stays so.
         if self.verdict(at) == Verdict::Lives {
             for token in &mut self.tokens {
-                if token.parent == Some(at) {
+                // A batch token has no record that could be rewritten.
+                if token.parent == Some(at) && !token.batch {
                     token.parent = None;
                 }
             }
@@ -181,34 +248,48 @@ impl Model {
         ids.filter(|id| !id.is_empty()).collect()
     }
 
+    /// The zone was sealed, or its process killed.
+    pub fn drop_ceremonies(&mut self) {
+        (self.rekey, self.rooting) = (None, None);
+    }
+
     /// What the zone may look like after `step`, of which nobody heard more than that `heard` of
-    /// its requests were permitted. Tokens that it may have made are added by who finds them.
+    /// its requests were permitted. Tokens and leases that it may have made are added by who finds
+    /// them.
     pub fn after(&self, step: &Step, heard: u64) -> Vec<Self> {
         let mut done = self.clone();
+        done.after_token(step);
+        done.after_lease(step);
+        done.after_login(step);
         match *step {
-            Step::Use(at) => done.count_use(at),
-            Step::Renew(at, increment) => done.tokens[at].end = self.renewed(at, increment),
-            Step::Revoke(at) | Step::Unwrap(at) | Step::RaceUnwrap(at, _) => {
-                done.tokens[at].ended = true;
-            }
-            Step::Rewrap(at) => done.tokens[at].ended = true,
-            Step::RevokeOrphan(at) => done.release(at),
-            Step::Keep(at, place) => {
-                done.tokens[at].kept.insert(place, self.next);
-            }
-            Step::Forget(at, place) => {
-                done.tokens[at].kept.remove(&place);
-            }
-            Step::LogIn(secret) => done.use_secret(secret, 1),
-            Step::Secret(secret, uses) => done.secrets[at(secret)] = uses,
             Step::RaceUse(token, _) => return self.after_race(heard, |it| it.count_use(token)),
             Step::RaceLogIn(secret, _) => {
                 return self.after_race(heard, |it| it.use_secret(secret, 1));
             }
-            Step::Method if self.mount.is_some() => done.mount = None,
+            Step::EndRoot(at) => done.roots[at].ended = true,
+            Step::RootShare => done.lost_roots += 1,
             _ => {}
         }
         vec![self.clone(), done]
+    }
+
+    fn after_token(&mut self, step: &Step) {
+        match *step {
+            Step::Use(at) => self.count_use(at),
+            Step::Renew(at, increment) => self.tokens[at].end = self.renewed(at, increment),
+            Step::Revoke(at) | Step::Unwrap(at) | Step::RaceUnwrap(at, _) | Step::Rewrap(at) => {
+                self.tokens[at].ended = true;
+            }
+            Step::RevokeOrphan(at) => self.release(at),
+            Step::Keep(at, place) => {
+                let value = self.next;
+                self.tokens[at].kept.insert(place, value);
+            }
+            Step::Forget(at, place) => {
+                self.tokens[at].kept.remove(&place);
+            }
+            _ => {}
+        }
     }
 
     /// `heard` requests were permitted, and perhaps one more.
@@ -221,15 +302,9 @@ impl Model {
         one(&mut more);
         vec![told, more]
     }
-
-    /// A secret was used.
-    pub fn use_secret(&mut self, secret: u64, uses: u64) {
-        let left = &mut self.secrets[at(secret)];
-        *left = left.saturating_sub(uses);
-    }
 }
 
-/// A number of a secret as its place.
-pub fn at(secret: u64) -> usize {
-    usize::try_from(secret).expect("secrets are few")
+/// What becomes of a mount that is taken away, or made anew.
+fn turned(mount: Option<&str>) -> Option<String> {
+    mount.is_none().then(|| UNKNOWN.to_owned())
 }
