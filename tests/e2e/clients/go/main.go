@@ -20,6 +20,7 @@ var areas = map[string]func(context.Context, *api.Client) error{
 	"zone":        wholeZone,
 	"tokens":      tokens,
 	"token-roles": tokenRoles,
+	"leases":      leases,
 	"kv":          secrets,
 	"kv1":         secretsWithoutVersions,
 	"wrapping":    wrapping,

@@ -45,6 +45,11 @@ async fn go_token_roles() {
 }
 
 #[tokio::test]
+async fn go_leases() {
+    drive("leases").await;
+}
+
+#[tokio::test]
 async fn go_kv() {
     drive("kv").await;
 }

@@ -13,7 +13,13 @@ use serde_json::{Value, json};
 use zone_e2e::{Api, Head, Keys, LIMIT, Place};
 
 /// Sends a request, kills the head after `answers` answers to others, and tells what came of it.
-async fn cut(head: &mut Head, api: &Api, path: &str, body: &Value, answers: usize) -> Option<u16> {
+pub(crate) async fn cut(
+    head: &mut Head,
+    api: &Api,
+    path: &str,
+    body: &Value,
+    answers: usize,
+) -> Option<u16> {
     let other = head.api();
     other.get("sys/seal-status").await.expect(200);
     // Its connection is open before it counts.
@@ -31,14 +37,14 @@ async fn cut(head: &mut Head, api: &Api, path: &str, body: &Value, answers: usiz
 }
 
 /// So many answers; in the last round so many that the work is done, however slow the machine is.
-fn moment(answers: usize, last: usize) -> usize {
+pub(crate) fn moment(answers: usize, last: usize) -> usize {
     match answers < last {
         true => answers,
         false => 500,
     }
 }
 
-async fn again(place: &Arc<Place>, keys: &Keys) -> (Head, Api) {
+pub(crate) async fn again(place: &Arc<Place>, keys: &Keys) -> (Head, Api) {
     let head = place.start();
     head.unseal(keys).await;
     let root = head.with_token(&keys.root_token);

@@ -17,6 +17,7 @@ mod first_hour;
 mod go;
 mod hvac;
 mod kills;
+mod leases;
 mod life;
 mod limits;
 mod listeners;
