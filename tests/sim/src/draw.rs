@@ -193,7 +193,10 @@ fn login(random: &SeededRandom, model: &Model) -> Step {
         (40..42, _) => Step::CutOff(random.below(3) > 0),
         (42, _) => Step::Method,
         (43..45, _) => Step::MoveMethod,
-        (45, _) => Step::RevokePrefix(Part::Method, manner(random)),
+        (45, _) => {
+            let parts = [Part::Method, Part::Logins];
+            Step::RevokePrefix(parts[model.tokens.len() % 2], manner(random))
+        }
         _ => pick(random, model, |token| {
             token.is_usable() && token.mount.is_some()
         })

@@ -11,6 +11,8 @@ pub enum Part {
     Place(u64),
     /// All tokens that the auth method made.
     Method,
+    /// The tokens that its logins made: all of them too.
+    Logins,
     /// The tokens that `auth/token/create` made.
     Created,
 }

@@ -6,7 +6,7 @@ use zone_types::Timestamp;
 use super::{Found, Lease, LeaseRecord, Named, Uid, later};
 use crate::permit::Permit;
 use crate::record::MARK;
-use crate::token::{TRIES, TokenEntry, TokenId};
+use crate::token::{TRIES, TokenEntry, TokenId, TokenRecord};
 use crate::{Access, AccessError, OpenState};
 
 impl Access {
@@ -30,7 +30,8 @@ impl Access {
         path: &str,
     ) -> Result<Option<Lease>, AccessError> {
         let entry = self.live(state, token, self.instant()).await?;
-        let entry = entry.filter(|entry| entry.record.path == path);
+        let named = |record: &TokenRecord| record.path == path || state.path_of(record) == path;
+        let entry = entry.filter(|entry| named(&entry.record));
         Ok(entry.map(|entry| shown_token(&entry)))
     }
 

@@ -156,7 +156,7 @@ impl Access {
                 if !own || record.expire_time.is_none_or(|end| end <= now) {
                     continue;
                 }
-                let id = format!("{}/h{}", record.path, id.as_str());
+                let id = format!("{}/h{}", state.path_of(record), id.as_str());
                 names.extend(id.strip_prefix(folder).and_then(first_of));
             }
         }

@@ -19,7 +19,7 @@ mod prefix;
 mod queue;
 
 pub use list::{LeaseGroup, LeaseTally, WaitingLease};
-pub(crate) use prefix::PrefixWorks;
+pub(crate) use prefix::{PrefixWorks, covers};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -98,7 +98,7 @@ impl Work {
     fn ends_token(&self, token: &TokenRecord, tokens: &MountId) -> bool {
         let mount = token.auth_mount.as_ref().unwrap_or(tokens);
         self.record.mount == *mount
-            && (self.record.rest.is_empty() || covers(&self.record.prefix, &token.path))
+            && (self.record.rest.is_empty() || token.is_below(&self.record.rest))
             && token.expire_time.is_some()
             && token.creation_time <= self.record.since
     }
@@ -491,7 +491,7 @@ impl Access {
 }
 
 /// Whether `path` is `prefix` or below it; everything is below the empty one.
-fn covers(prefix: &str, path: &str) -> bool {
+pub(crate) fn covers(prefix: &str, path: &str) -> bool {
     match path.strip_prefix(prefix) {
         Some(rest) => prefix.is_empty() || rest.is_empty() || rest.starts_with('/'),
         None => false,

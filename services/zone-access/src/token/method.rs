@@ -12,8 +12,12 @@ use zone_types::MountId;
 
 use super::tree::STEP;
 use super::{TokenEntry, TokenId, TokenRecord, TokenStore};
-use crate::mount::Mount;
+use crate::lease::covers;
+use crate::mount::{Mount, MountKind};
 use crate::{Access, AccessError, OpenState};
+
+/// Where tokens make tokens; that mount stays where it is.
+const MADE_BELOW: &str = "auth/token/";
 
 impl TokenStore {
     pub(super) fn method_key(&self, mount: &MountId, id: &TokenId) -> Result<Key, AccessError> {
@@ -37,7 +41,43 @@ impl TokenStore {
     }
 }
 
+impl TokenRecord {
+    /// Whether `rest` covers the part of the path below the mount that made the token, wherever
+    /// that hangs now: what methods serve to strangers is `login` or `login/NAME`. What another
+    /// mount asked for, as a wrapping token, is below none.
+    pub(crate) fn is_below(&self, rest: &str) -> bool {
+        if self.auth_mount.is_none() {
+            let below = self.path.strip_prefix(MADE_BELOW);
+            return below.is_some_and(|below| covers(rest, below));
+        }
+        let mut ends = [1, 2].into_iter().filter_map(|n| last(&self.path, n));
+        ends.any(|end| covers("login", end) && covers(rest, end))
+    }
+}
+
+/// The last `n` segments of a path.
+fn last(path: &str, n: usize) -> Option<&str> {
+    let (at, _) = path.rmatch_indices('/').nth(n - 1)?;
+    path.get(at + 1..)
+}
+
 impl OpenState {
+    /// The path of a token, below the mount that made it where that hangs now.
+    pub(crate) fn path_of(&self, record: &TokenRecord) -> String {
+        let made_by = record.auth_mount.as_ref();
+        let below = made_by.and_then(|id| {
+            let mount = self.mounts.by_id(id)?;
+            let segments = if mount.kind == MountKind::Userpass {
+                2
+            } else {
+                1
+            };
+            let below = last(&record.path, segments)?;
+            Some(format!("{}{below}", mount.path.as_str()))
+        });
+        below.unwrap_or_else(|| record.path.clone())
+    }
+
     /// Whether the auth method that made the token is still there.
     pub(super) fn method_stands(&self, record: &TokenRecord) -> bool {
         let made_by = record.auth_mount.as_ref();

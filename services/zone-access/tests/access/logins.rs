@@ -50,6 +50,44 @@ async fn log_in(lab: &Lab, grant: &LoginGrant) -> Result<Created, AccessError> {
     Ok(made.expect("no condition fails"))
 }
 
+/// Tokens follow their method as leases follow their engine: who looks for them below the new path
+/// finds them, and who ends them there has ended them.
+#[tokio::test]
+async fn tokens_of_a_method_that_was_moved_are_found_and_ended_by_its_new_path() {
+    let lab = lab().await;
+    let grant = LoginGrant {
+        policies: vec!["app".into()],
+        ..LoginGrant::default()
+    };
+    let token = log_in(&lab, &grant).await.unwrap();
+    let permit = root_at(&lab, "sys/remount").await;
+    let moved = lab
+        .access
+        .remount(&permit, "auth/approle", "auth/team/login");
+    moved.await.unwrap();
+    let id = format!("h{}", token.entry.id.as_str());
+    let names = lab
+        .access
+        .leases_below(&permit, "auth/team/login/login")
+        .await;
+    assert_eq!(names.unwrap(), [id.clone()]);
+    for path in ["auth/approle/login", "auth/team/login/login"] {
+        let found = lab.access.lease(&permit, &format!("{path}/{id}")).await;
+        assert!(found.unwrap().is_some(), "{path}");
+    }
+    let end = async |prefix: &str| {
+        let ended = lab.access.revoke_prefix(&permit, prefix, false, false);
+        ended.await.unwrap();
+    };
+    end("auth/approle/login").await;
+    end("auth/team/login/log").await;
+    assert!(lives(&lab, &token).await, "no part of a path that it has");
+    end("auth/team/login/login").await;
+    assert!(!lives(&lab, &token).await);
+    while lab.access.sweep().await.unwrap() {}
+    assert!(!lives(&lab.reopen().await, &token).await);
+}
+
 #[tokio::test]
 async fn a_login_makes_an_orphan_that_remembers_where_it_came_from() {
     let lab = lab().await;

@@ -62,7 +62,7 @@ impl Mark {
         let covered = match self.part {
             Part::Engine => true,
             Part::Place(place) => place == lease.place || (place, lease.place) == (0, 1),
-            Part::Method | Part::Created => false,
+            Part::Method | Part::Logins | Part::Created => false,
         };
         covered && self.mount == lease.mount && lease.born <= self.since
     }
@@ -127,7 +127,7 @@ impl Model {
     pub fn revoke_part(&mut self, part: Part, manner: Manner) {
         let mount = match part {
             Part::Engine | Part::Place(_) => self.engine.clone(),
-            Part::Method => self.mount.clone(),
+            Part::Method | Part::Logins => self.mount.clone(),
             Part::Created => Some(String::new()),
         };
         let Some(mount) = mount else { return };
@@ -152,6 +152,7 @@ impl Model {
             Part::Engine => ENGINES[self.engine_at].trim_end_matches('/').to_owned(),
             Part::Place(place) => self.engine_path(place),
             Part::Method => METHODS[self.method_at].trim_end_matches('/').to_owned(),
+            Part::Logins => self.method_path("login"),
             Part::Created => CREATE.to_owned(),
         }
     }

@@ -180,7 +180,7 @@ impl Model {
     fn is_marked(&self, token: &Token) -> bool {
         let by_path = |mark: &Mark| {
             let below = match mark.part {
-                Part::Method => token.mount.as_ref() == Some(&mark.mount),
+                Part::Method | Part::Logins => token.mount.as_ref() == Some(&mark.mount),
                 Part::Created => token.mount.is_none() && token.path == CREATE,
                 Part::Engine | Part::Place(_) => false,
             };
