@@ -243,7 +243,7 @@ impl Access {
         let batch = Batch::new()
             .delete(key(&mount.id)?)
             .put(trash, serde_json::to_vec(&work)?);
-        let (batch, without_quotas) = state.quotas.without(&mount.id, batch)?;
+        let (batch, without_quotas) = state.quotas.without(&mount.id, batch).await?;
         let then = move |state: &OpenState, applied: bool| {
             if applied {
                 state.mounts.replace(|paths| {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use zone_barrier::{Barrier, Batch};
 use zone_ports::{Key, KeyRange};
@@ -56,7 +56,8 @@ impl Quotas {
                     .mount()
                     .is_some_and(|id| mounts.by_id(id).is_none())
                 {
-                    // It came in a race with the removal of its mount.
+                    // It went in the commit that its mount went in. Were one left, it would be
+                    // about nothing, and no reason to keep the zone shut.
                     continue;
                 }
                 let counter = counter_of(&record, mounts, tokens)?;
@@ -70,12 +71,14 @@ impl Quotas {
         }
         Ok(Self {
             table: ArcSwap::from_pointee(table),
+            coming: ArcSwapOption::empty(),
             buckets: Buckets::default(),
+            own: Buckets::default(),
             changing: Arc::new(Mutex::new(next)),
         })
     }
 
-    /// Changes the table; what is gone or new is counted anew.
+    /// Changes the table, while `changing` is held; what is gone or new is counted anew.
     fn show(&self, change: impl FnOnce(&mut All, &mut QuotaConfig)) {
         let old = self.table.load_full();
         let (mut all, mut config) = (old.all.clone(), old.config.clone());
@@ -88,13 +91,15 @@ impl Quotas {
         self.table.store(Arc::new(Table { all, config }));
     }
 
-    /// Adds the removal of a mount's quotas, and says how they go from memory.
-    pub(crate) fn without(
+    /// Adds the removal of a mount's quotas, and says how they go from memory. Until that has been
+    /// called or dropped no quota is written: none may come behind its mount.
+    pub(crate) async fn without(
         &self,
         mount: &MountId,
         mut batch: Batch,
     ) -> Result<(Batch, impl FnOnce(&Self) + Send + use<>), AccessError> {
-        for (at, live) in &self.table.load().all {
+        let one_at_a_time = self.changing.clone().lock_owned().await;
+        for (at, live) in &self.table.load_full().all {
             if live.record.place.mount() == Some(mount) {
                 batch = batch.delete(key(at.0, &at.1)?);
             }
@@ -102,6 +107,7 @@ impl Quotas {
         let mount = mount.clone();
         let gone = move |quotas: &Self| {
             quotas.show(|all, _| all.retain(|_, live| live.record.place.mount() != Some(&mount)));
+            drop(one_at_a_time);
         };
         Ok((batch, gone))
     }
@@ -158,24 +164,44 @@ impl Access {
         };
         let at = (rule.kind(), name.to_owned());
         check_others(&state.quotas.table.load(), &at, &record)?;
-        let counter = counter_of(&record, &state.mounts, &state.tokens)?;
+        let counter = self.counter(&state, &at, &record).await?;
         let batch = Batch::new().put(key(at.0, name)?, serde_json::to_vec(&record)?);
-        let new = live(record, *next, counter.clone());
+        let new = live(record, *next, counter);
         *next += 1;
         let then = move |state: &OpenState, applied: bool| {
             if applied {
                 state.quotas.show(|all, _| drop(all.insert(at, new)));
             }
+            state.quotas.coming.store(None);
+            drop(next);
         };
         self.change(&state, batch, then).await?;
-        if let Some(counter) = counter {
-            // It follows all changes that began since it was shown; of earlier ones none is under
-            // way any more.
-            drop(self.changes.write().await);
-            counter.read(&self.barrier).await?;
-        }
-        drop(next);
         Ok(())
+    }
+
+    /// What counts the leases of a quota that is written: the counter that does so already, else
+    /// one that has read them. A quota that is in force counts all.
+    async fn counter(
+        &self,
+        state: &OpenState,
+        at: &(QuotaKind, String),
+        record: &Record,
+    ) -> Result<Option<Arc<Counter>>, AccessError> {
+        let old = state.quotas.table.load().all.get(at).cloned();
+        if let Some(old) = old.filter(|old| old.record.place == record.place) {
+            return Ok(old.counter.clone());
+        }
+        let Some(counter) = counter_of(record, &state.mounts, &state.tokens)? else {
+            return Ok(None);
+        };
+        state.quotas.coming.store(Some(counter.clone()));
+        // It follows all changes that begin from now on; of earlier ones none is under way then.
+        drop(self.changes.write().await);
+        let read = counter.read(&self.barrier).await;
+        if read.is_err() {
+            state.quotas.coming.store(None);
+        }
+        read.map(|()| Some(counter))
     }
 
     /// Removes a quota. Nothing there: no error, as in Vault.

@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use zone_barrier::Batch;
@@ -102,6 +102,10 @@ impl QuotaRule {
             Self::RateLimit { interval, .. } if !(1..=DAY).contains(&interval) => Err(
                 AccessError::invalid("field 'interval': expected 1 second to 24 hours"),
             ),
+            // What comes back later than that cannot be reckoned with, and nobody waits for it.
+            Self::RateLimit { rate, interval, .. } if interval as f64 / rate > DAY as f64 => Err(
+                AccessError::invalid("field 'rate': expected one request in 24 hours, or more"),
+            ),
             Self::RateLimit { block_interval, .. } if block_interval > DAY => Err(
                 AccessError::invalid("field 'block_interval': expected at most 24 hours"),
             ),
@@ -123,11 +127,19 @@ impl QuotaRule {
                 block_interval,
             } => Some(Pace {
                 burst: (rate as u64).max(1),
-                each: Duration::from_secs_f64(interval as f64 / rate).max(Duration::from_nanos(1)),
+                each: each(rate, interval),
                 block: Duration::from_secs(block_interval),
             }),
         }
     }
+}
+
+/// After which one request comes back. Never panics: nobody has logged in yet where it is asked.
+fn each(rate: f64, interval: u64) -> Duration {
+    let span = Duration::try_from_secs_f64(interval as f64 / rate);
+    let longest = Duration::from_secs(DAY);
+    span.unwrap_or(longest)
+        .clamp(Duration::from_nanos(1), longest)
 }
 
 /// A quota as it is shown.
@@ -255,16 +267,16 @@ impl Table {
         let ranked = own.filter_map(|(_, live)| Some((live.record.place.rank(mount, rest)?, live)));
         ranked.max_by_key(|(rank, _)| *rank).map(|(_, live)| live)
     }
-
-    fn counters(&self) -> impl Iterator<Item = &Arc<Counter>> {
-        self.all.values().filter_map(|live| live.counter.as_ref())
-    }
 }
 
 /// All quotas.
 pub(crate) struct Quotas {
     table: ArcSwap<Table>,
+    /// The counter of a quota that is not in force yet: it reads what there is.
+    coming: ArcSwapOption<Counter>,
     buckets: Buckets,
+    /// Of [`OWN`]: what others fill does not reach it.
+    own: Buckets,
     /// One change at a time; the number of the next quota.
     changing: Arc<Mutex<u64>>,
 }
@@ -272,20 +284,31 @@ pub(crate) struct Quotas {
 impl Quotas {
     /// Changes that the counters will want to know of, before they are applied.
     pub(crate) fn watch(&self, batch: &Batch) -> Watched {
-        let table = self.table.load();
-        Watched(match table.counters().next() {
-            None => Vec::new(),
-            Some(_) => batch.changes.iter().map(Seen::of).collect(),
+        Watched(match self.counters().is_empty() {
+            true => Vec::new(),
+            false => batch.changes.iter().map(Seen::of).collect(),
         })
     }
 
     /// Counts changes that were applied.
     pub(crate) fn follow(&self, watched: &Watched) {
-        for counter in self.table.load().counters() {
+        if watched.0.is_empty() {
+            return;
+        }
+        for counter in self.counters() {
             for change in &watched.0 {
                 counter.follow(change);
             }
         }
+    }
+
+    /// All that follow changes. The one that comes first: when it is not there any more, it is in
+    /// the table.
+    fn counters(&self) -> Vec<Arc<Counter>> {
+        let coming = self.coming.load_full().into_iter();
+        let table = self.table.load();
+        let all = table.all.values().filter_map(|live| live.counter.clone());
+        coming.chain(all).collect()
     }
 
     /// A place for a lease at `rest` below `mount`, if a quota is about it.
@@ -335,7 +358,9 @@ impl Access {
         }
         let now = self.clock.monotonic();
         if path.starts_with(OWN) {
-            return Ok(state.quotas.buckets.take(0, OWN_PACE, client, now));
+            // Whoever has addresses without number must not keep the operator from it.
+            let taken = state.quotas.own.take_own(0, OWN_PACE, client, now);
+            return Ok(taken.unwrap_or(RateVerdict::Free));
         }
         let bare = path.trim_end_matches('/');
         if table.config.exempts(bare) {

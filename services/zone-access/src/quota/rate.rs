@@ -82,7 +82,29 @@ impl Buckets {
         now: Duration,
     ) -> RateVerdict {
         let mut clients = self.0.lock();
-        clients.bucket(quota, network(client), now).take(pace, now)
+        let client = network(client);
+        let bucket = match clients.has_place(quota, client, now) {
+            true => clients.known.entry((quota, client)).or_default(),
+            false => clients.others.entry(quota).or_default(),
+        };
+        bucket.take(pace, now)
+    }
+
+    /// The same; `None` for a client that finds no place: it is not counted.
+    pub(super) fn take_own(
+        &self,
+        quota: u64,
+        pace: Pace,
+        client: IpAddr,
+        now: Duration,
+    ) -> Option<RateVerdict> {
+        let mut clients = self.0.lock();
+        let client = network(client);
+        let placed = clients.has_place(quota, client, now);
+        placed.then(|| {
+            let bucket = clients.known.entry((quota, client)).or_default();
+            bucket.take(pace, now)
+        })
     }
 
     /// Forgets the clients of a quota that is gone.
@@ -99,19 +121,17 @@ impl Buckets {
 }
 
 impl Clients {
-    /// A client that finds no place shares one bucket with others like it. So whoever has many
+    /// A client that finds none shares one bucket with others like it. So whoever has many
     /// addresses gets no more from them than the places hold, and drives nobody out.
-    fn bucket(&mut self, quota: u64, client: IpAddr, now: Duration) -> &mut Bucket {
-        let full = self.known.len() >= CLIENTS;
-        let known = full && self.known.contains_key(&(quota, client));
-        if full && !known && now.saturating_sub(self.swept) >= SWEEP {
+    fn has_place(&mut self, quota: u64, client: IpAddr, now: Duration) -> bool {
+        if self.known.len() < CLIENTS || self.known.contains_key(&(quota, client)) {
+            return true;
+        }
+        if now.saturating_sub(self.swept) >= SWEEP {
             self.swept = now;
             self.known.retain(|_, bucket| !bucket.is_fresh(now));
         }
-        if known || self.known.len() < CLIENTS {
-            return self.known.entry((quota, client)).or_default();
-        }
-        self.others.entry(quota).or_default()
+        self.known.len() < CLIENTS
     }
 }
 
@@ -263,6 +283,20 @@ mod tests {
             "places are free again"
         );
         assert_eq!(buckets.len(), 1);
+    }
+
+    /// Attack: the same, to keep the operator from lifting the quota.
+    #[test]
+    fn attack_no_number_of_addresses_shuts_the_door_of_the_operator() {
+        let buckets = Buckets::default();
+        let take = |from: u32| buckets.take_own(0, PACE, client(from), ms(0));
+        for from in 0..100_000 {
+            take(from);
+        }
+        assert_eq!(take(100_001), None, "not counted");
+        let all = (0..9).filter(|_| matches!(take(7), Some(RateVerdict::Within(_))));
+        assert_eq!(all.count(), 3, "who has a place is");
+        assert_eq!(buckets.len(), CLIENTS);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::slow::SlowStore;
 
 /// An engine that remembers what it took back, and can fail.
 #[derive(Default)]
-struct Engine {
+pub(crate) struct Engine {
     ended: Mutex<Vec<String>>,
     fails: AtomicBool,
 }
@@ -49,7 +49,7 @@ impl Engine {
     }
 }
 
-fn listen(lab: &Lab) -> Arc<Engine> {
+pub(crate) fn listen(lab: &Lab) -> Arc<Engine> {
     let engine = Arc::<Engine>::default();
     lab.access.end_leases_by(MountKind::Pki, engine.clone());
     engine

@@ -15,6 +15,7 @@ mod leases;
 mod logins;
 mod mounts;
 mod policies;
+mod quotas;
 mod records;
 mod revocation;
 mod roles;

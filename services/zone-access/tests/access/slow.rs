@@ -16,6 +16,8 @@ pub(crate) struct SlowStore {
     inner: MemStore,
     /// The next read of a key that ends so is stopped.
     slow: Mutex<Option<String>>,
+    /// The next scan that begins with such a key is stopped.
+    slow_scan: Mutex<Option<&'static str>>,
     stopped: Notify,
     go: Semaphore,
     reads: AtomicUsize,
@@ -26,6 +28,7 @@ impl SlowStore {
         Self {
             inner,
             slow: Mutex::new(None),
+            slow_scan: Mutex::new(None),
             stopped: Notify::new(),
             go: Semaphore::new(0),
             reads: AtomicUsize::new(0),
@@ -40,6 +43,11 @@ impl SlowStore {
     /// The next read of a key that ends in `ending` is stopped.
     pub(crate) fn stop_read_of(&self, ending: &str) {
         *self.slow.lock() = Some(ending.to_owned());
+    }
+
+    /// The next scan that begins at a key with `part` is stopped.
+    pub(crate) fn stop_scan_of(&self, part: &'static str) {
+        *self.slow_scan.lock() = Some(part);
     }
 
     /// Comes back when a read is stopped.
@@ -78,7 +86,17 @@ impl Store for SlowStore {
         limit: usize,
     ) -> Result<Vec<(Key, Versioned)>, StoreError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.scan(range, limit).await
+        let found = self.inner.scan(range, limit).await;
+        let mine = {
+            let mut slow = self.slow_scan.lock();
+            let start = String::from_utf8_lossy(&range.start);
+            slow.is_some_and(|part| start.contains(part)) && slow.take().is_some()
+        };
+        if mine {
+            self.stopped.notify_one();
+            self.go.acquire().await.unwrap().forget();
+        }
+        found
     }
 
     async fn apply(&self, group: WriteSet) -> Result<(), StoreError> {
