@@ -22,6 +22,8 @@ const CLASSES: std::ops::RangeInclusive<usize> = 1..=5;
 pub struct Metrics {
     /// By the first digit of the status.
     answers: [AtomicU64; 6],
+    /// Requests over their quota.
+    over_quota: AtomicU64,
 }
 
 impl Metrics {
@@ -30,6 +32,11 @@ impl Metrics {
         if let Some(count) = self.answers.get(usize::from(status / 100)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts one request that a rate limit refused.
+    pub fn count_over_quota(&self) {
+        self.over_quota.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The text that a scraper reads.
@@ -50,6 +57,11 @@ impl Metrics {
         describe(&mut out, name, "gauge", "1 while the zone is sealed.");
         let _ = writeln!(out, "{name} {}", u8::from(sealed));
         audit_devices(&mut out, devices);
+        let name = "zonehead_rate_limited";
+        let help = "Requests that a rate limit quota refused.";
+        describe(&mut out, name, "counter", help);
+        let over_quota = self.over_quota.load(Ordering::Relaxed);
+        let _ = writeln!(out, "{name}_total {over_quota}");
         out.push_str("# EOF\n");
         out
     }
@@ -202,6 +214,7 @@ mod tests {
             "zonehead_sealed",
             "zonehead_audit_devices",
             "zonehead_audit_lines_lost",
+            "zonehead_rate_limited",
         ];
         assert_eq!(names, known);
         let counts = |family: usize| families[family].samples.iter().map(|one| one.1);
@@ -228,6 +241,6 @@ mod tests {
             metrics.count(status);
         }
         assert_eq!(series(&metrics.text(false, &[])), before);
-        assert_eq!(before.len(), 9);
+        assert_eq!(before.len(), 10);
     }
 }

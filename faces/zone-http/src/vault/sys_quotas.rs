@@ -31,6 +31,7 @@ pub(super) async fn judge(zone: &Zone, inbound: &Inbound) -> Result<Option<Rate>
     let (audited, told) = access.quota_manners().unwrap_or_default();
     let told = told.then(|| Box::new(shown(zone, &state)));
     let Some(wait) = wait else { return Ok(told) };
+    zone.metrics.count_over_quota();
     let text = format!(
         "request path \"{}\": rate limit quota exceeded",
         path.as_str()

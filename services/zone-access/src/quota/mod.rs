@@ -230,7 +230,9 @@ impl Place {
         }
     }
 
-    /// How specific it is for a path; `None` if it is not about it.
+    /// How specific it is for a path; `None` if it is not about it. `rest` has `/` at its end
+    /// (but for the mount itself): a list is served so however it is spelt, and so are leases
+    /// indexed.
     fn rank(&self, mount: Option<&MountId>, rest: &str) -> Option<usize> {
         let own = self.mount().is_none() || self.mount() == mount;
         match self {
@@ -238,7 +240,9 @@ impl Place {
             Self::Zone => Some(0),
             Self::Mount(_) => Some(1),
             Self::Part(_, start) => rest.starts_with(start).then_some(2 + start.len()),
-            Self::Path(_, path) => (rest == path).then_some(usize::MAX),
+            Self::Path(_, path) => {
+                (rest.strip_suffix('/') == Some(path.as_str())).then_some(usize::MAX)
+            }
         }
     }
 }
@@ -318,7 +322,8 @@ impl Quotas {
         rest: &str,
     ) -> Result<Option<Reservation>, AccessError> {
         let table = self.table.load();
-        let Some(live) = table.about(QuotaKind::LeaseCount, Some(&mount.id), rest) else {
+        let folder = format!("{rest}/");
+        let Some(live) = table.about(QuotaKind::LeaseCount, Some(&mount.id), &folder) else {
             return Ok(None);
         };
         let (Some(counter), QuotaRule::LeaseCount { max_leases }) =
@@ -366,10 +371,11 @@ impl Access {
         if table.config.exempts(bare) {
             return Ok(RateVerdict::Free);
         }
-        let mount = state.mounts.resolve(path);
+        let folder = format!("{bare}/");
+        let mount = state.mounts.resolve(&folder);
         let rest = mount
             .as_ref()
-            .and_then(|mount| bare.get(mount.path.as_str().len()..));
+            .and_then(|mount| folder.get(mount.path.as_str().len()..));
         let mount = mount.as_ref().map(|mount| &mount.id);
         let live = table.about(QuotaKind::RateLimit, mount, rest.unwrap_or(""));
         let found = live.and_then(|live| Some((live.number, live.record.rule.pace()?)));

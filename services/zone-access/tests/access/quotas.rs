@@ -138,6 +138,12 @@ async fn counters_follow_all_that_makes_and_ends_leases() {
     lease(&lab, "pki/issue/web-2").await.unwrap();
     let logins = [log_in(&lab).await.unwrap(), log_in(&lab).await.unwrap()];
     all(&lab, 2, 4, 2).await;
+    let permit = root_at(&lab, "sys/leases/renew").await;
+    let renewed = lab.access.renew_lease(&permit, &early.id, 900).await;
+    renewed.unwrap();
+    let renewed = lab.access.renew_token(&permit, &logins[1].entry, 900).await;
+    renewed.unwrap();
+    all(&lab, 2, 4, 2).await;
 
     let permit = root_at(&lab, "sys/leases/revoke").await;
     lab.access
@@ -191,7 +197,8 @@ async fn the_most_specific_quota_of_leases_is_asked() {
         let expected = format!("request path \"{path}\": lease count quota exceeded");
         assert_eq!((refused, lab.store.applies()), (expected, before));
     }
-    // What a less specific quota counts includes all below it.
+    // What a less specific quota counts includes all below it, also what is at its very folder.
+    said(lease(&lab, "pki/issue").await);
     assert_eq!(counter(&lab, "issue").await, 3);
     assert_eq!(counter(&lab, "all").await, 3);
 }

@@ -110,6 +110,33 @@ async fn a3_a_quota_holds_for_each_spelling_of_its_path() {
     );
 }
 
+/// A3: the same of a folder, which a list is served for with or without `/` at its end.
+#[tokio::test]
+async fn a3_a_quota_of_a_folder_holds_for_each_spelling_of_a_list() {
+    let bench = Bench::with_methods().await;
+    let mount = json!({ "type": "kv", "options": { "version": "1" } });
+    assert_eq!(bench.root("PUT", "sys/mounts/old", mount).await.status, 204);
+    limit(&bench, "mount", json!({ "path": "old", "rate": 1 })).await;
+    limit(&bench, "part", json!({ "path": "old/app/*", "rate": 1 })).await;
+    for folder in ["old", "old/app"] {
+        let mut refused = 0;
+        for (method, ending) in [
+            ("LIST", ""),
+            ("LIST", "/"),
+            ("GET", "?list=true"),
+            ("GET", "/?list=true"),
+        ] {
+            let path = format!("{folder}{ending}");
+            let answer = from(&bench, "192.0.2.1", method, &path, NONE).await;
+            refused += u32::from(answer.status == 429);
+        }
+        assert_eq!(refused, 3, "{folder}");
+    }
+    let metrics = "sys/metrics?format=prometheus";
+    let shown = bench.root("GET", metrics, NONE).await;
+    assert!(shown.text.contains("zonehead_rate_limited_total 6\n"));
+}
+
 #[tokio::test]
 async fn the_most_specific_quota_counts_alone() {
     let bench = Bench::with_methods().await;
