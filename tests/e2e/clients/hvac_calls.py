@@ -18,7 +18,6 @@ from hvac_zone import MORE, client, refuses
 
 # Another script makes these, or the zone has no such thing (docs/vault-differences.md).
 NOT_HERE = {
-    "Quota": "all",
     "Namespace": "all",
     "Raft": "all",
     "Policies": {
@@ -340,6 +339,37 @@ def leases(root):
     root.auth.token.lookup_self()
 
 
+def quotas(root):
+    sys_ = root.sys
+    refuses(exceptions.InvalidPath, sys_.list_quotas)
+    assert sys_.create_or_update_quota("web", 100.5, path="cubbyhole/app", interval="1m", block_interval="90s").status_code == 204
+    assert sys_.list_quotas()["data"] == {"keys": ["web"]}
+    assert sys_.read_quota("web")["data"] == {
+        "name": "web",
+        "type": "rate-limit",
+        "path": "cubbyhole/app",
+        "rate": 100.5,
+        "interval": 60,
+        "block_interval": 90,
+        "role": "",
+        "inheritable": False,
+    }
+    assert sys_.create_or_update_quota("web", 2, path="cubbyhole/app", rate_limit_type="rate-limit", inheritable=False).status_code == 204
+    read = sys_.read_quota("web")["data"]
+    assert (read["rate"], read["interval"], read["block_interval"]) == (2, 1, 0), read
+    # Roles are known after a login alone, and quotas count before.
+    refuses(exceptions.InvalidRequest, sys_.create_or_update_quota, "web", 2, path="auth/token", role="app")
+    refuses(exceptions.InvalidRequest, sys_.create_or_update_quota, "web", -1)
+    sys_.create_or_update_quota("web", 2, path="cubbyhole/app", interval="1h")
+    for _ in range(2):
+        assert root.read("cubbyhole/app") is None
+    refuses(exceptions.RateLimitExceeded, root.read, "cubbyhole/app")
+    for _ in range(2):
+        assert sys_.delete_quota("web").status_code == 204
+    refuses(exceptions.InvalidPath, sys_.read_quota, "web")
+    assert root.read("cubbyhole/app") is None
+
+
 def keys(root, shares):
     sys_ = root.sys
     term = sys_.get_encryption_key_status()["data"]["term"]
@@ -395,6 +425,7 @@ if __name__ == "__main__":
     audit(ROOT)
     wrapping(ROOT)
     leases(ROOT)
+    quotas(ROOT)
     keys(ROOT, SHARES)
     ticked_off()
     print(f"hvac: {len(CALLED)} calls ticked off")

@@ -28,6 +28,7 @@ var areas = map[string]func(context.Context, *api.Client) error{
 	"userpass":    users,
 	"identity":    identities,
 	"pki":         certificates,
+	"quotas":      quotas,
 }
 
 func main() {

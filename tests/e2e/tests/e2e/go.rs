@@ -88,3 +88,8 @@ async fn go_userpass() {
 async fn go_identity() {
     drive("identity").await;
 }
+
+#[tokio::test]
+async fn go_quotas() {
+    drive("quotas").await;
+}

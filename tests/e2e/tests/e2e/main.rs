@@ -26,6 +26,7 @@ mod pages;
 mod pki;
 mod pkilint;
 mod postgresql;
+mod quotas;
 mod races;
 mod reload;
 mod services;

@@ -222,6 +222,7 @@ async fn terraform_finds_the_rest_of_the_core_as_it_left_it() {
     more::login(&first, &mut state).await;
     more::request_header(&first, &mut state).await;
     more::members(&first, &mut state).await;
+    more::quotas(&first, &mut state).await;
     more::data_sources(&first).await;
     let second = configure(&admin).await;
     refresh(&second, &state).await;

@@ -191,6 +191,51 @@ pub(super) async fn members(api: &Api, state: &mut State) {
     );
 }
 
+/// `vault_quota_rate_limit`, `vault_quota_lease_count`: each looks whether it is there, before it is
+/// made too.
+pub(super) async fn quotas(api: &Api, state: &mut State) {
+    let whole = json!({ "path": "", "rate": 100_000, "inheritable": true });
+    let whole_read = json!({ "name": "tf-all", "path": "", "rate": 100_000.0, "interval": 1,
+                             "block_interval": 0, "role": "", "inheritable": true });
+    let part =
+        json!({ "path": "auth/token/", "rate": 1000.5, "interval": 60, "block_interval": 90 });
+    let part_read = json!({ "name": "tf-part", "path": "auth/token/", "rate": 1000.5, "interval": 60,
+                            "block_interval": 90, "role": "" });
+    let leases = json!({ "path": "auth/tf-approle/", "max_leases": 100 });
+    for (resource, kind, name, ask, shown) in [
+        (
+            "vault_quota_rate_limit",
+            "rate-limit",
+            "tf-all",
+            whole,
+            whole_read,
+        ),
+        (
+            "vault_quota_rate_limit",
+            "rate-limit",
+            "tf-part",
+            part,
+            part_read,
+        ),
+        (
+            "vault_quota_lease_count",
+            "lease-count",
+            "tf",
+            leases.clone(),
+            leases,
+        ),
+    ] {
+        let at = format!("sys/quotas/{kind}/{name}");
+        let nothing = call(api, Method::GET, &at, &Value::Null).await;
+        nothing.expect(404);
+        for _ in 0..2 {
+            write(api, &at, &ask).await.expect(204);
+        }
+        let gone = (Method::DELETE, at.clone());
+        state.keep(resource, vec![read(&at, shown)], gone);
+    }
+}
+
 /// Data sources: `vault_auth_backends`, `vault_identity_entity`, `vault_kv_secrets_list_v2`,
 /// `vault_approle_auth_backend_role_id`.
 pub(super) async fn data_sources(api: &Api) {
