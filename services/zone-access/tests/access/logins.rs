@@ -70,7 +70,7 @@ async fn tokens_of_a_method_that_was_moved_are_found_and_ended_by_its_new_path()
         .access
         .leases_below(&permit, "auth/team/login/login")
         .await;
-    assert_eq!(names.unwrap(), [id.clone()]);
+    assert_eq!(names.unwrap(), std::slice::from_ref(&id));
     for path in ["auth/approle/login", "auth/team/login/login"] {
         let found = lab.access.lease(&permit, &format!("{path}/{id}")).await;
         assert!(found.unwrap().is_some(), "{path}");
