@@ -21,6 +21,7 @@ use crate::commit::{Committer, Watch};
 use crate::init::Phase;
 use crate::keyring::{self, Keyring};
 use crate::record::{Format, OVERHEAD};
+use crate::seal_record::SealRecord;
 use crate::unseal::Attempt;
 
 /// The barrier's own records. No service may write below.
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) phase: Mutex<Phase>,
     /// Once true, the zone stays initialised.
     pub(crate) initialised: AtomicBool,
+    /// The seal record as it was last read or written: what can be told while the store is away.
+    pub(crate) seal_seen: Mutex<Option<(SealRecord, Revision)>>,
     /// Records after which a new key term begins.
     pub(crate) bound: AtomicU64,
     /// The latest time that the barrier was told, in nanoseconds: a term that begins by count is
@@ -81,6 +84,7 @@ impl Barrier {
             attempt: Mutex::new(Attempt::default()),
             phase: Mutex::new(Phase::default()),
             initialised: AtomicBool::new(false),
+            seal_seen: Mutex::new(None),
             bound: AtomicU64::new(keyring::DEFAULT_BOUND),
             latest: AtomicI64::new(0),
             epoch: AtomicU64::new(0),

@@ -195,11 +195,9 @@ impl Barrier {
             value: record.encode().into(),
         };
         let condition = Precondition::At(seal_key(), revision);
-        self.inner
-            .committer
-            .commit(vec![op], vec![condition])
-            .await
-            .map_err(BarrierError::from)?;
+        let written = self.inner.committer.commit(vec![op], vec![condition]);
+        let written = written.await.map_err(BarrierError::from)?;
+        self.saw_seal(&record, written);
         self.inner.initialised.store(true, Ordering::Release);
         self.inner.phase.lock().end();
         Ok(())
@@ -211,7 +209,16 @@ impl Barrier {
             return Ok(None);
         };
         let record = SealRecord::decode(&found.value).ok_or(BarrierError::Corrupt)?;
+        self.saw_seal(&record, found.revision);
         Ok(Some((record, found.revision)))
+    }
+
+    /// Remembers the seal record, unless a newer one is known: a read may end behind a later write.
+    pub(crate) fn saw_seal(&self, record: &SealRecord, revision: Revision) {
+        let mut seen = self.inner.seal_seen.lock();
+        if seen.as_ref().is_none_or(|(_, known)| *known < revision) {
+            *seen = Some((record.clone(), revision));
+        }
     }
 
     pub(crate) fn draw_key(&self) -> Zeroizing<[u8; 32]> {

@@ -157,6 +157,7 @@ impl Barrier {
             .committer
             .commit(vec![seal, ring], conditions)
             .await?;
+        self.saw_seal(&next, written);
         // Sealed meanwhile: the shares count all the same, and whoever holds them must hear that.
         if let Some(keyring) = self.inner.keyring.write().as_mut() {
             keyring.root = root;

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use zeroize::Zeroizing;
 use zone_crypto::{ct_eq, shamir};
-use zone_ports::{Key, LockedBytes, random};
+use zone_ports::{Key, LockedBytes, StoreError, random};
 use zone_types::{RequestId, Timestamp};
 
 use crate::barrier::{Barrier, BarrierError};
@@ -198,11 +198,11 @@ impl Barrier {
         Ok(self.shown(&attempt, &record.current, ""))
     }
 
-    /// What `seal-status` shows to `client`.
+    /// What `seal-status` shows to `client`. An open zone tells it from memory, and a sealed one
+    /// while its store is away: who asks for it must not wait for the store to know of the head.
     pub async fn seal_status(&self, client: &str) -> Result<SealStatus, BarrierError> {
         let storage = self.store_kind();
-        let record = self.seal_record().await?.map(|(record, _)| record);
-        let Some(record) = record.filter(|record| record.initialised) else {
+        let Some(record) = self.known_record().await? else {
             let progress = UnsealProgress {
                 sealed: true,
                 ..UnsealProgress::default()
@@ -232,6 +232,31 @@ impl Barrier {
             attempt.progress(set, client)
         } else {
             open_progress(set)
+        }
+    }
+
+    /// The seal record of a zone that is initialised, as far as is known. Only this head changes
+    /// it, so what it saw last holds while the zone is open.
+    async fn known_record(&self) -> Result<Option<SealRecord>, BarrierError> {
+        let seen = || {
+            let seen = self.inner.seal_seen.lock();
+            let record = seen.as_ref().map(|(record, _)| record);
+            record.filter(|record| record.initialised).cloned()
+        };
+        if !self.is_sealed()
+            && let Some(record) = seen()
+        {
+            return Ok(Some(record));
+        }
+        match self.seal_record().await {
+            Ok(found) => {
+                let record = found.map(|(record, _)| record);
+                Ok(record.filter(|record| record.initialised))
+            }
+            Err(error @ BarrierError::Store(StoreError::Unavailable { .. })) => {
+                seen().map(Some).ok_or(error)
+            }
+            Err(error) => Err(error),
         }
     }
 

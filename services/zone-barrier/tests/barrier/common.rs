@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,6 +43,8 @@ pub(crate) struct Probe {
     cut: Option<Cut>,
     writes: AtomicUsize,
     pub(crate) reads: AtomicUsize,
+    /// Reads get no answer.
+    pub(crate) away: AtomicBool,
     dead: tokio::sync::Notify,
     /// Writes from this one on wait until it is taken away.
     pub(crate) hold: tokio::sync::watch::Sender<Option<usize>>,
@@ -64,6 +66,7 @@ impl Probe {
             cut,
             writes,
             reads,
+            away: AtomicBool::new(false),
             dead,
             hold,
         })
@@ -112,6 +115,17 @@ impl Probe {
             .collect()
     }
 
+    fn answers(&self) -> Result<(), StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        match self.away.load(Ordering::Relaxed) {
+            false => Ok(()),
+            true => Err(StoreError::Unavailable {
+                backend: "probe",
+                source: "it is away".into(),
+            }),
+        }
+    }
+
     async fn die(&self) -> ! {
         self.dead.notify_one();
         std::future::pending().await
@@ -121,7 +135,7 @@ impl Probe {
 #[async_trait]
 impl Store for Probe {
     async fn get(&self, key: &Key) -> Result<Option<Versioned>, StoreError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.answers()?;
         Ok(self.disk.lock().records.get(key.as_bytes()).cloned())
     }
 
@@ -130,7 +144,7 @@ impl Store for Probe {
         range: &KeyRange,
         limit: usize,
     ) -> Result<Vec<(Key, Versioned)>, StoreError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.answers()?;
         let disk = self.disk.lock();
         let inside = |key: &[u8]| range.end.as_ref().is_none_or(|end| key < end.as_ref());
         let from = disk.records.range(range.start.to_vec()..);

@@ -202,6 +202,35 @@ async fn a_rekey_ends_the_attempts_of_before() {
     assert!(matches!(late, Err(BarrierError::Conflict)));
 }
 
+/// Nobody who asks for the seal makes an open zone read its store, and none needs it to answer.
+#[tokio::test]
+async fn the_seal_is_told_while_the_store_is_away() {
+    let probe = Probe::new();
+    let barrier = start(&probe, 1).await;
+    probe.away.store(true, Ordering::Relaxed);
+    let unknown = barrier.seal_status("a").await;
+    assert!(matches!(unknown, Err(BarrierError::Store(_))));
+    probe.away.store(false, Ordering::Relaxed);
+    let old = init(&barrier, 5, 3).await;
+    let rekey = crate::common::rekey(&barrier, &old[..3], 3, 2).await;
+    barrier.rekey_apply(rekey).await.unwrap();
+    let reads = probe.reads.load(Ordering::Relaxed);
+    let open = barrier.seal_status("a").await.unwrap();
+    assert_eq!((open.progress.n, open.progress.t), (3, 2));
+    assert!(open.initialised && !open.progress.sealed);
+    assert_eq!(probe.reads.load(Ordering::Relaxed), reads);
+    barrier.seal();
+    probe.away.store(true, Ordering::Relaxed);
+    let sealed = barrier.seal_status("a").await.unwrap();
+    assert_eq!((sealed.progress.n, sealed.progress.t), (3, 2));
+    assert!(sealed.initialised && sealed.progress.sealed);
+    let share = barrier.unseal_share(&old[0], "a", NOW).await;
+    assert!(matches!(
+        share,
+        Err(UnsealError::Barrier(BarrierError::Store(_)))
+    ));
+}
+
 #[tokio::test]
 async fn tampering_with_the_seal_record_is_corrupt_not_open() {
     let (probe, barrier, shares) = sealed().await;
