@@ -7,6 +7,7 @@ mod args;
 mod config;
 mod identity;
 mod logging;
+mod measured;
 mod pages;
 mod passed;
 mod roles;

@@ -17,6 +17,7 @@ use zone_host_linux::{
     SyslogAddress, SyslogStream,
 };
 use zone_http::events::Subscribers;
+use zone_http::metrics::{Connections, Metrics, StoreMeter};
 use zone_http::{About, Zone};
 use zone_pki::{PkiService, ReservedNames};
 use zone_ports::{AuditSinkError, AuditStream, Clock, LogControl, Random};
@@ -28,6 +29,7 @@ use zone_system::{
 };
 
 use crate::config::{Server, Settings, Store};
+use crate::measured::Measured;
 
 /// The version of Vault's API that is served, for clients that look at it.
 const API_VERSION: &str = "1.20.0";
@@ -52,13 +54,19 @@ pub(crate) async fn assemble(
     for directory in &settings.audit_directories {
         private_directory(directory)?;
     }
-    let (store, file) = open_store(settings).await?;
-    let committer = Committer::open(store)
+    let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
+    let meter = Arc::<StoreMeter>::default();
+    let (store, file) = open_store(settings, &meter).await?;
+    let store = Measured {
+        store,
+        meter: meter.clone(),
+        clock: clock.clone(),
+    };
+    let committer = Committer::open(Arc::new(store))
         .await
         .context("opening the commit log")?;
     let memory = LockedMemory::new().context("locking memory for keys (see LimitMEMLOCK)")?;
     tracing::info!(protection = ?memory.protection(), "key memory");
-    let clock: Arc<dyn Clock> = Arc::new(HostClock::new());
     let random: Arc<dyn Random> = Arc::new(OsRandom);
     let barrier = Barrier::new(committer, random.clone(), Arc::new(memory));
     let access = Access::new(barrier.clone(), clock.clone(), random.clone())
@@ -114,7 +122,7 @@ pub(crate) async fn assemble(
         log,
         raw_storage: settings.raw_storage,
         in_flight: zone_http::in_flight::InFlight::default(),
-        metrics: zone_http::metrics::Metrics::default(),
+        metrics: Metrics::over(meter),
         events,
         about: About {
             api_version: API_VERSION,
@@ -152,6 +160,7 @@ fn watched_disks(settings: &Settings) -> Vec<PathBuf> {
 /// Opens what holds the zone; the embedded store once more, to close it in the end.
 async fn open_store(
     settings: &Settings,
+    meter: &StoreMeter,
 ) -> anyhow::Result<(Arc<dyn zone_ports::Store>, Option<RedbStore>)> {
     match &settings.store {
         Store::File => {
@@ -165,6 +174,12 @@ async fn open_store(
             tracing::info!(server = ?options, "opening the store on PostgreSQL");
             let store = PostgresStore::open(options).await;
             let store = store.context("opening the store on PostgreSQL")?;
+            let counted = store.clone();
+            meter.has_connections(move || {
+                let (made, used) = counted.connections();
+                let idle = made.saturating_sub(used);
+                Connections { used, idle }
+            });
             Ok((Arc::new(store), None))
         }
     }

@@ -3,13 +3,18 @@
 //! Labels come from small fixed sets. No path, name, policy or token ever becomes a label or a
 //! metric name, so that metrics can neither leak names nor explode (attack 10).
 
+mod store;
+
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 use zone_types::Timestamp;
 
 use zone_audit::DeviceStatus;
+
+pub use store::{Connections, StoreMeter};
 
 /// The `Content-Type` of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -24,9 +29,23 @@ pub struct Metrics {
     answers: [AtomicU64; 6],
     /// Requests over their quota.
     over_quota: AtomicU64,
+    store: Arc<StoreMeter>,
 }
 
 impl Metrics {
+    /// Counters beside those of the store.
+    pub fn over(store: Arc<StoreMeter>) -> Self {
+        Self {
+            store,
+            ..Self::default()
+        }
+    }
+
+    /// How the store does.
+    pub fn store(&self) -> &StoreMeter {
+        &self.store
+    }
+
     /// Counts one answer.
     pub fn count(&self, status: u16) {
         if let Some(count) = self.answers.get(usize::from(status / 100)) {
@@ -62,6 +81,7 @@ impl Metrics {
         describe(&mut out, name, "counter", help);
         let over_quota = self.over_quota.load(Ordering::Relaxed);
         let _ = writeln!(out, "{name}_total {over_quota}");
+        self.store.write(&mut out);
         out.push_str("# EOF\n");
         out
     }
@@ -70,6 +90,7 @@ impl Metrics {
 /// The text of [`Metrics::text`] as the JSON of Vault's telemetry. `now` is when it was asked for.
 pub fn json(text: &str, now: Timestamp) -> Value {
     let (mut gauges, mut counters, mut kind) = (Vec::new(), Vec::new(), "");
+    let mut samples = Vec::new();
     for line in text.lines() {
         if let Some(family) = line.strip_prefix("# TYPE ") {
             kind = family.rsplit(' ').next().unwrap_or("");
@@ -80,12 +101,13 @@ pub fn json(text: &str, now: Timestamp) -> Value {
         };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let name = name.trim_end_matches("_total").replace('_', ".");
-        let value: u64 = value.parse().unwrap_or(0);
+        let value: Number = value.parse().unwrap_or_else(|_| 0.into());
         let labels = labels_of(labels.trim_end_matches('}'));
         match kind {
             "counter" => counters.push(json!({
                 "Name": name, "Count": value, "Sum": value, "Labels": labels,
             })),
+            "summary" => sample_of(&mut samples, &name, value, labels),
             _ => gauges.push(json!({ "Name": name, "Value": value, "Labels": labels })),
         }
     }
@@ -94,8 +116,17 @@ pub fn json(text: &str, now: Timestamp) -> Value {
         "Gauges": gauges,
         "Points": [],
         "Counters": counters,
-        "Samples": [],
+        "Samples": samples,
     })
+}
+
+/// A summary has two lines: its count, then its sum.
+fn sample_of(samples: &mut Vec<Value>, name: &str, value: Number, labels: Map<String, Value>) {
+    if let Some(name) = name.strip_suffix(".count") {
+        samples.push(json!({ "Name": name, "Count": value, "Labels": labels }));
+    } else if let Some(sample) = samples.last_mut() {
+        sample["Sum"] = value.into();
+    }
 }
 
 /// `class="2xx",state="working"`. No value holds a comma or a quote.
@@ -177,12 +208,14 @@ mod tests {
                     let family = families.last_mut().expect("the type first");
                     let (series, value) = line.rsplit_once(' ').expect("a value");
                     let name = series.split('{').next().unwrap();
-                    let suffix = match family.kind.as_str() {
-                        "counter" => "_total",
-                        "gauge" => "",
+                    let suffixes: &[&str] = match family.kind.as_str() {
+                        "counter" => &["_total"],
+                        "gauge" => &[""],
+                        "summary" => &["_count", "_sum"],
                         other => panic!("an unknown type: {other}"),
                     };
-                    assert_eq!(name, format!("{}{suffix}", family.name));
+                    let fits = |suffix: &&str| name == format!("{}{suffix}", family.name);
+                    assert!(suffixes.iter().any(fits), "{name}");
                     assert!(seen.insert(series.to_owned()), "{series} twice");
                     family
                         .samples
@@ -215,6 +248,9 @@ mod tests {
             "zonehead_audit_devices",
             "zonehead_audit_lines_lost",
             "zonehead_rate_limited",
+            "zonehead_store_available",
+            "zonehead_store_failures",
+            "zonehead_store_group_seconds",
         ];
         assert_eq!(names, known);
         let counts = |family: usize| families[family].samples.iter().map(|one| one.1);
@@ -241,6 +277,6 @@ mod tests {
             metrics.count(status);
         }
         assert_eq!(series(&metrics.text(false, &[])), before);
-        assert_eq!(before.len(), 10);
+        assert_eq!(before.len(), 17);
     }
 }

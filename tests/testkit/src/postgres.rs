@@ -168,19 +168,48 @@ impl Postgres {
         self.sql_in(NAME, text)
     }
 
-    fn sql_in(&self, database: &str, text: &str) -> String {
-        let mut psql = Command::new("psql");
+    /// Runs a line as an administrator types it, `pg_dump …`, with the environment that leads such
+    /// programs to the server as its owner.
+    pub fn client(&self, line: &str) {
+        let mut words = line.split_whitespace();
+        let mut command = self.reaching(words.next().unwrap());
+        run(command.args(words));
+    }
+
+    /// Makes a physical copy of the running server, beside its data, and proves it whole.
+    pub fn base_backup(&self, name: &str) {
+        let mut copy = self.program("pg_basebackup");
+        copy.arg("--host").arg(&self.dir);
+        copy.args(["--username", NAME, "--port", &self.port.to_string()]);
+        copy.args(["--wal-method=stream", "--checkpoint=fast"]);
+        run(copy.arg(format!("--pgdata={name}")));
+        run(self.program("pg_verifybackup").arg(name));
+    }
+
+    /// Puts a physical copy in the place of the data of a server that is stopped.
+    pub fn put_back(&self, name: &str) {
+        let data = self.dir.join("data");
+        std::fs::rename(&data, self.dir.join("data.before")).unwrap();
+        std::fs::rename(self.dir.join(name), data).unwrap();
+    }
+
+    /// A client program that finds the server.
+    fn reaching(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PG") {
-                psql.env_remove(&name);
+                command.env_remove(&name);
             }
         }
+        command.env("PGHOST", &self.dir).env("PGUSER", NAME);
+        command.env("PGPORT", self.port.to_string());
+        command
+    }
+
+    fn sql_in(&self, database: &str, text: &str) -> String {
+        let mut psql = self.reaching("psql");
         psql.args(["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]);
-        psql.args(["-p", &self.port.to_string()]);
-        psql.arg("-h")
-            .arg(&self.dir)
-            .args(["-U", NAME, "-d", database]);
-        let output = run(psql.args(["-c", text]));
+        let output = run(psql.args(["-d", database, "-c", text]));
         String::from_utf8(output.stdout)
             .unwrap()
             .trim_end()

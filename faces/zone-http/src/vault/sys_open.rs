@@ -83,6 +83,8 @@ impl Doors {
 
 type Plain = Result<(u16, Value), Fault>;
 
+/// Of the seal alone, as in Vault: a store that is away is told of and changes no status, since 503
+/// means sealed to whoever would unseal then.
 async fn health(zone: &Zone, inbound: &Inbound) -> Plain {
     let query = query::parse(&inbound.query)?;
     let status = zone.system.seal_status("").await.map_err(fault)?;
@@ -102,6 +104,7 @@ async fn health(zone: &Zone, inbound: &Inbound) -> Plain {
         "version": zone.about.api_version,
         "cluster_name": zone.about.zone,
         "cluster_id": status.zone_id,
+        "store_available": zone.metrics.store().is_available(),
     });
     Ok((wished_code(&Fields(&query), name)?.unwrap_or(usual), body))
 }
