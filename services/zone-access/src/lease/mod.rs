@@ -17,9 +17,10 @@ mod life;
 mod list;
 mod prefix;
 mod queue;
+mod works;
 
 pub use list::{LeaseGroup, LeaseTally, WaitingLease};
-pub(crate) use prefix::{PrefixWorks, covers};
+pub(crate) use works::{PrefixWorks, covers};
 
 use std::sync::Arc;
 use std::time::Duration;
