@@ -299,6 +299,7 @@ fn in_flight_of(zone: &Zone, inbound: &Inbound) -> in_flight::Request {
         client: inbound.client,
         method: inbound.method.to_string(),
         path: inbound.path.as_str().to_owned(),
+        token: None,
     }
 }
 

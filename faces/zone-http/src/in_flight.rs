@@ -4,8 +4,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zone_access::TokenEntry;
 use zone_types::{RequestId, Timestamp};
 
 /// Shards; a request's is chosen by its random id.
@@ -22,6 +25,26 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// Below `/v1/`.
     pub(crate) path: String,
+    /// Whose it is, once that is known.
+    pub(crate) token: Option<Arc<TokenEntry>>,
+}
+
+impl Request {
+    /// What Vault counts as one client: an entity, or all tokens without one that have the same
+    /// policies. Empty for strangers.
+    pub(crate) fn client_id(&self) -> String {
+        let Some(token) = &self.token else {
+            return String::new();
+        };
+        let token = &token.record;
+        if let Some(entity) = &token.entity {
+            return entity.as_str().to_owned();
+        }
+        let mut policies = token.policies.clone();
+        policies.sort();
+        let text = format!("{}\0{}", policies.join("\x7f"), token.namespace);
+        STANDARD.encode(zone_crypto::sha256(text.as_bytes()))
+    }
 }
 
 /// All requests that are being served.
@@ -45,6 +68,14 @@ impl InFlight {
         let shard = self.shard(&id);
         locked(shard).insert(id.clone(), request);
         Mark { shard, id }
+    }
+
+    /// The token of a request was found.
+    pub(crate) fn identify(&self, id: &RequestId, token: &Arc<TokenEntry>) {
+        let id = id.to_string();
+        if let Some(request) = locked(self.shard(&id)).get_mut(&id) {
+            request.token = Some(token.clone());
+        }
     }
 
     /// All of them, by id.
@@ -101,6 +132,7 @@ mod tests {
             client: "10.0.0.1:1".parse().unwrap(),
             method: "GET".into(),
             path: "sys/mounts".into(),
+            token: None,
         };
         let marks: Vec<_> = (0..100_u8)
             .map(|at| all.begin(&RequestId::from_random([at; 16]), request.clone()))

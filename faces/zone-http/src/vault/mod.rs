@@ -219,7 +219,12 @@ async fn permit(
             let fault = Fault::new(413, text);
             Err(Box::new(envelope::refuse(&inbound.id, fault)))
         }
-        Ok(permit) => Ok((permit, asked)),
+        Ok(permit) => {
+            if let Some(token) = permit.token() {
+                zone.in_flight.identify(&inbound.id, token);
+            }
+            Ok((permit, asked))
+        }
         Err(refusal) => Err(Box::new(refused(zone, inbound, &asked, refusal).await)),
     }
 }

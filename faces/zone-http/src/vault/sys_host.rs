@@ -111,7 +111,7 @@ pub(super) fn in_flight(zone: &Zone) -> Result<Reply, Fault> {
             "client_remote_address": request.client.to_string(),
             "request_path": format!("/v1/{}", request.path),
             "request_method": request.method,
-            "client_id": "",
+            "client_id": request.client_id(),
         });
         all.insert(id, shown);
     }

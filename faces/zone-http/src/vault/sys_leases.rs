@@ -128,6 +128,15 @@ async fn count(access: &Access, call: &Call) -> Result<Reply, Fault> {
     Reply::data(&json!({ "lease_count": tally.total, "counts": tally.by_mount }))
 }
 
+/// Zero and below mean all, as in other lists.
+fn limit(text: &str) -> Result<usize, Fault> {
+    let number: i64 = text
+        .parse()
+        .map_err(|_| Fault::bad_request("field 'limit': expected a number, or none"))?;
+    let limit = usize::try_from(number).unwrap_or(0);
+    Ok(if limit > 0 { limit } else { usize::MAX })
+}
+
 async fn waiting(access: &Access, call: &Call) -> Result<Reply, Fault> {
     let group = group(call)?;
     if group == LeaseGroup::Active {
@@ -137,9 +146,7 @@ async fn waiting(access: &Access, call: &Call) -> Result<Reply, Fault> {
     let most = match Fields(&call.data).text("limit")?.as_deref() {
         None | Some("") => MOST,
         Some("none") => usize::MAX,
-        Some(text) => text
-            .parse()
-            .map_err(|_| Fault::bad_request("field 'limit': expected a number, or none"))?,
+        Some(text) => limit(text)?,
     };
     let found = access.waiting_leases(&call.permit, group, most).await;
     let leases: Result<Vec<Value>, AccessError> = found.map(|leases| {
@@ -157,4 +164,17 @@ async fn waiting(access: &Access, call: &Call) -> Result<Reply, Fault> {
     });
     let leases = leases?;
     Reply::data(&json!({ "lease_count": leases.len(), "leases": leases }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_zero_or_below_is_none() {
+        let read = |text: &str| limit(text).ok();
+        assert_eq!([read("1"), read("7")], [Some(1), Some(7)]);
+        assert_eq!([read("0"), read("-1")], [Some(usize::MAX); 2]);
+        assert_eq!([read("x"), read("1.5")], [None, None]);
+    }
 }

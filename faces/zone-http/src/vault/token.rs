@@ -212,12 +212,11 @@ async fn renew(
     text: Option<Secret<String>>,
 ) -> Result<Reply, Fault> {
     let increment = Fields(&call.data).seconds("increment")?.unwrap_or(0);
-    let renewed = zone
-        .system
-        .access()
-        .renew_token(&call.permit, entry, increment)
-        .await?;
-    let auth = auth_block(&renewed, text.unwrap_or_default(), call.permit.now(), false);
+    let access = zone.system.access();
+    let renewed = access.renew_token(&call.permit, entry, increment).await?;
+    let mut auth = auth_block(&renewed, text.unwrap_or_default(), call.permit.now(), false);
+    // The record still names a parent that was ended alone until the background work comes by.
+    auth.orphan = access.is_orphan(&renewed).await?;
     Ok(Reply::Data(Answer {
         auth: Some(auth),
         ..Answer::default()

@@ -436,6 +436,10 @@ async fn requests_in_flight_and_versions_are_shown() {
     assert_eq!(own["request_path"], "/v1/sys/in-flight-req");
     assert_eq!(own["request_method"], "GET");
     assert_eq!(own["client_remote_address"], "10.1.2.3:40000");
+    // As Vault has it without an entity: SHA-256 of the policies, a zero byte and the namespace,
+    // which openssl says of "root\0root".
+    let client = "0DHqvq2D77kL2/JTPSZkTMJbkFVmUu0TzMi0jiXcFy8=";
+    assert_eq!(own["client_id"], client);
     let history = bench.root("LIST", "sys/version-history", NONE).await.json();
     assert_eq!(history["data"]["keys"], json!(["0.1.0"]));
     let info = &history["data"]["key_info"]["0.1.0"];

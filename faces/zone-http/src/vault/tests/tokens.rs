@@ -209,6 +209,28 @@ async fn a_batch_token_is_shown_and_refused_as_in_vault() {
 }
 
 #[tokio::test]
+async fn a_renewal_says_whether_the_token_is_an_orphan_by_now() {
+    let bench = Bench::new().await;
+    let text = |auth: &Value| auth["client_token"].as_str().unwrap().to_owned();
+    let ask = json!({ "policies": "root", "ttl": "1h" });
+    let parent = created(&bench, "auth/token/create", ask).await;
+    let ask = json!({ "ttl": "30m" });
+    let made = bench
+        .by(&text(&parent), "POST", "auth/token/create", ask)
+        .await;
+    let child = made.json()["auth"].clone();
+    assert_eq!(child["orphan"], false);
+    for orphan in [false, true] {
+        let renewed = bench
+            .by(&text(&child), "POST", "auth/token/renew-self", json!({}))
+            .await;
+        assert_eq!(renewed.json()["auth"]["orphan"], orphan);
+        let body = json!({ "token": text(&parent) });
+        bench.root("POST", "auth/token/revoke-orphan", body).await;
+    }
+}
+
+#[tokio::test]
 async fn revoke_batch_ends_what_was_made_before() {
     let bench = Bench::new().await;
     let change = json!({ "allowed_policies": "default" });
