@@ -177,6 +177,34 @@ async fn counters_follow_all_that_makes_and_ends_leases() {
     all(&lab, 0, 0, 0).await;
 }
 
+/// A store that fails, or does as it was asked and cannot say so, leaves the count as it is.
+#[tokio::test]
+async fn counters_are_right_after_failures_of_the_store() {
+    for fault in [Fault::Full, Fault::Lost, Fault::AnswerLost] {
+        let lab = zone().await;
+        put(&lab, "web", "pki/", count(100)).await;
+        put(&lab, "logins", "auth/approle/", count(100)).await;
+        let held = lease(&lab, "pki/issue/web").await.unwrap();
+        let login = log_in(&lab).await.unwrap();
+        let permit = root_at(&lab, "sys/leases/revoke").await;
+        for step in 0..4 {
+            lab.store.fail_at(1, fault);
+            match step {
+                0 => drop(lease(&lab, "pki/issue/web").await),
+                1 => drop(log_in(&lab).await),
+                2 => drop(lab.access.revoke_token(&login.entry.id).await),
+                _ => drop(lab.access.revoke_lease(&permit, &held.id, true).await),
+            }
+            lab.settle().await;
+            let again = lab.reopen().await;
+            for name in ["web", "logins"] {
+                let (own, read) = (counter(&lab, name).await, counter(&again, name).await);
+                assert_eq!(own, read, "{name} {step} {fault:?}");
+            }
+        }
+    }
+}
+
 /// The most specific quota counts alone, and its refusal costs no write.
 #[tokio::test]
 async fn the_most_specific_quota_of_leases_is_asked() {

@@ -110,6 +110,66 @@ async fn a3_a_quota_holds_for_each_spelling_of_its_path() {
     );
 }
 
+/// A3: neither does a header make another path of it.
+#[tokio::test]
+async fn a3_a_quota_holds_for_wrapped_logins_and_in_the_namespace() {
+    let bench = Bench::with_methods().await;
+    limit(&bench, "ann", json!({ "path": LOGIN, "rate": 1 })).await;
+    assert_eq!(login(&bench, "192.0.2.1", LOGIN).await, 400);
+    for (name, value) in [
+        ("x-vault-wrap-ttl", "5m"),
+        ("x-vault-namespace", "root"),
+        ("x-vault-namespace", "/"),
+        ("x-vault-token", "hvs.none"),
+        ("x-forwarded-for", "192.0.2.99"),
+        ("x-http-method-override", "GET"),
+    ] {
+        let request = Request::post(format!("/v1/{LOGIN}"))
+            .header("host", "zone.example")
+            .header(name, value)
+            .body(Full::new(Bytes::from_static(b"{\"password\":\"no\"}")));
+        let peer = Peer {
+            remote: "192.0.2.1:1000".parse().unwrap(),
+            ..peer()
+        };
+        let answer = bench.answer_to(request.unwrap(), &peer).await;
+        assert_eq!(answer.status, 429, "{name}: {answer:?}");
+    }
+}
+
+/// What a login would use up is not used up by one that a quota refuses.
+#[tokio::test]
+async fn a_refused_login_uses_up_no_secret_id() {
+    let bench = Bench::with_methods().await;
+    let role = json!({ "secret_id_num_uses": 1, "token_ttl": "1h" });
+    let at = "auth/approle/role/web";
+    assert_eq!(bench.root("PUT", at, role).await.status, 204);
+    let role_id = bench
+        .root("GET", &format!("{at}/role-id"), NONE)
+        .await
+        .json();
+    let mut logins = Vec::new();
+    for _ in 0..2 {
+        let made = bench
+            .root("PUT", &format!("{at}/secret-id"), json!({}))
+            .await;
+        logins.push(json!({ "role_id": role_id["data"]["role_id"],
+                            "secret_id": made.json()["data"]["secret_id"] }));
+    }
+    let quota = "sys/quotas/lease-count/one";
+    let one = json!({ "path": "auth/approle", "max_leases": 1 });
+    assert_eq!(bench.root("PUT", quota, one).await.status, 204);
+    for (at, status) in [(0, 200), (1, 429), (1, 429)] {
+        let login = bench.send("PUT", "auth/approle/login", logins[at].clone());
+        assert_eq!(login.await.status, status);
+    }
+    assert_eq!(bench.root("DELETE", quota, NONE).await.status, 204);
+    for status in [200, 400] {
+        let login = bench.send("PUT", "auth/approle/login", logins[1].clone());
+        assert_eq!(login.await.status, status);
+    }
+}
+
 /// A3: the same of a folder, which a list is served for with or without `/` at its end.
 #[tokio::test]
 async fn a3_a_quota_of_a_folder_holds_for_each_spelling_of_a_list() {
