@@ -13,7 +13,9 @@ use zone_ports::Key;
 use zone_testkit::Lab;
 use zone_types::{EntityId, RequestPath, Secret};
 
-use crate::common::{MAKER, TokenRecords, ask, ask_for, create, create_at, records, root_at, said};
+use crate::common::{
+    MAKER, TokenRecords, ask, ask_for, at_login, create, create_at, records, root_at, said,
+};
 use crate::roles::write;
 
 fn batch(policies: &[&str]) -> CreateToken {
@@ -361,16 +363,7 @@ async fn log_in(
     grant: &LoginGrant,
     with: Batch,
 ) -> Result<Option<Created>, AccessError> {
-    let path = RequestPath::from_text("auth/approle/login").unwrap();
-    let ask = Ask {
-        token: None,
-        path: &path,
-        operation: Operation::Update,
-        data: None,
-        remote: None,
-        wrap_ttl: None,
-    };
-    let permit = lab.access.authorize(ask).await.unwrap();
+    let permit = at_login(lab).await;
     lab.access.log_in(&permit, grant, with).await
 }
 

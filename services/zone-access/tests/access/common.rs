@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use zone_access::{AccessError, CreateToken, Created, Operation, Permit};
+use zone_access::{AccessError, Ask, CreateToken, Created, Operation, Permit};
 use zone_ports::KeyRange;
 use zone_testkit::Lab;
-use zone_types::Secret;
+use zone_types::{RequestPath, Secret};
 
 /// Lets its holder make tokens.
 pub(crate) const MAKER: &str =
@@ -188,4 +188,18 @@ pub(crate) async fn only_left(lab: &Lab, tokens: &[&Created]) {
     want.sort();
     let left = check_whole(&TokenRecords::read(lab).await);
     assert_eq!(left, want);
+}
+
+/// A permit for `auth/approle/login`, as a stranger has it.
+pub(crate) async fn at_login(lab: &Lab) -> Permit {
+    let path = RequestPath::from_text("auth/approle/login").unwrap();
+    let ask = Ask {
+        token: None,
+        path: &path,
+        operation: Operation::Update,
+        data: None,
+        remote: None,
+        wrap_ttl: None,
+    };
+    lab.access.authorize(ask).await.unwrap()
 }

@@ -2,29 +2,12 @@
 
 use std::time::Duration;
 
-use zone_access::{
-    AccessError, Ask, Created, LoginGrant, MountConfig, MountKind, NewMount, Operation, Permit,
-};
+use zone_access::{AccessError, Created, LoginGrant, MountConfig, MountKind, NewMount};
 use zone_barrier::Batch;
 use zone_ports::Key;
 use zone_testkit::Lab;
-use zone_types::RequestPath;
 
-use crate::common::{lives, root_at, said, token_area};
-
-/// A permit for `auth/approle/login`, as a stranger has it.
-async fn at_login(lab: &Lab) -> Permit {
-    let path = RequestPath::from_text("auth/approle/login").unwrap();
-    let ask = Ask {
-        token: None,
-        path: &path,
-        operation: Operation::Update,
-        data: None,
-        remote: None,
-        wrap_ttl: None,
-    };
-    lab.access.authorize(ask).await.unwrap()
-}
+use crate::common::{at_login, lives, root_at, said, token_area};
 
 async fn lab_with(config: MountConfig) -> Lab {
     let lab = Lab::new().await;

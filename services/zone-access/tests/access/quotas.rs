@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use zone_access::{
-    AccessError, Ask, Created, Lease, LeaseOffer, LoginGrant, MountKind, NewMount, Operation,
-    Quota, QuotaKind, QuotaRule, RateVerdict,
+    AccessError, Created, Lease, LeaseOffer, LoginGrant, MountKind, NewMount, Operation, Quota,
+    QuotaKind, QuotaRule, RateVerdict,
 };
 use zone_barrier::Batch;
 use zone_testkit::{Fault, Lab, MemStore};
-use zone_types::{RequestPath, Secret};
+use zone_types::Secret;
 
-use crate::common::{ask_ttl, create, keys_with, root_at, said};
+use crate::common::{ask_ttl, at_login, create, keys_with, root_at, said};
 use crate::leases::listen;
 use crate::records::{self, Golden};
 use crate::slow::SlowStore;
@@ -87,16 +87,7 @@ async fn lease(lab: &Lab, path: &str) -> Result<Lease, AccessError> {
 }
 
 async fn log_in(lab: &Lab) -> Result<Created, AccessError> {
-    let path = RequestPath::from_text("auth/approle/login").unwrap();
-    let ask = Ask {
-        token: None,
-        path: &path,
-        operation: Operation::Update,
-        data: None,
-        remote: None,
-        wrap_ttl: None,
-    };
-    let permit = lab.access.authorize(ask).await.unwrap();
+    let permit = at_login(lab).await;
     let grant = LoginGrant::default();
     let made = lab.access.log_in(&permit, &grant, Batch::new()).await?;
     Ok(made.expect("no condition fails"))
