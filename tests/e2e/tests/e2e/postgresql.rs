@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
+use zone_e2e::head::Process;
 use zone_e2e::{Api, Head, Keys, Place, root};
 use zone_testkit::Postgres;
 
@@ -401,4 +402,36 @@ async fn s2_a_head_that_runs_through_a_restore_writes_no_more() {
     let root = head.with_token(&keys.root_token);
     assert_eq!(read(&root, "a").await, Some(json!(1)));
     write(&root, "a", 3).await;
+}
+
+/// The same server in Vault's own form of the configuration. A password in its URL is refused, and
+/// shown nowhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_in_vaults_form_of_the_configuration() {
+    const PASSWORD: &str = "canary-5f0c";
+    let server = Postgres::start();
+    let place = Place::new();
+    let start = |url: &str| {
+        let text = format!(
+            "zone = \"zone.test\"\nstorage \"postgresql\" {{\n  path = \"{}\"\n  \
+             connection_url = \"{url}\"\n  max_parallel = \"4\"\n  ha_enabled = \"false\"\n}}\n\
+             listener \"tcp\" {{\n  address = \"127.0.0.1:0\"\n}}\n",
+            place.data().display()
+        );
+        place.write("vault.hcl", text);
+        let mut command = place.command();
+        command.args(["server", "-config=vault.hcl"]);
+        Process::spawn(command)
+    };
+    let with_password = format!("postgresql://zonehead:{PASSWORD}@db.example.org/zonehead");
+    let mut refused = start(&with_password);
+    refused.wait_for(0, "no password in the URL");
+    assert_eq!(refused.wait().code(), Some(1));
+    assert!(!refused.log().contains(PASSWORD), "{}", refused.log());
+    let head = Head::serving(place.clone(), start(&server.url()));
+    let keys = head.init(1, 1).await;
+    head.unseal(&keys).await;
+    let status = head.api().get("sys/seal-status").await.expect(200).json();
+    assert_eq!(status["storage_type"], "postgresql");
+    assert!(last_group(&server) > 0);
 }
