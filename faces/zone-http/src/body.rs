@@ -150,6 +150,10 @@ pub(crate) async fn read<B>(body: B, memory: &BodyMemory) -> Result<Held, BodyFa
 where
     B: Body<Data = Bytes> + Unpin,
 {
+    if body.is_end_stream() {
+        // As most requests: nothing comes, nothing is held.
+        return Ok(Held::default());
+    }
     let place = Place::take(memory);
     tokio::select! {
         biased;

@@ -265,6 +265,12 @@ struct Table {
 }
 
 impl Table {
+    /// Whether there is a rate limit at all. They stand first.
+    fn limits_rates(&self) -> bool {
+        let first = self.all.first_key_value();
+        first.is_some_and(|((kind, _), _)| *kind == QuotaKind::RateLimit)
+    }
+
     /// The most specific quota about a path.
     fn about(&self, kind: QuotaKind, mount: Option<&MountId>, rest: &str) -> Option<&Arc<Live>> {
         let own = self.all.iter().filter(|((of, _), _)| *of == kind);
@@ -345,6 +351,12 @@ impl Quotas {
 pub(crate) struct Watched(Vec<Seen>);
 
 impl Access {
+    /// Whether there is a rate limit at all: if not, nobody has to know what a request is about.
+    pub fn limits_rates(&self) -> bool {
+        let state = self.state();
+        state.is_ok_and(|state| state.quotas.table.load().limits_rates())
+    }
+
     /// Takes one request of `client` for `path` (canonical, perhaps with `/` at the end) out of its
     /// quota. Reads nothing: it comes before anybody is authenticated.
     ///
@@ -354,11 +366,7 @@ impl Access {
     pub fn take_rate(&self, path: &str, client: IpAddr) -> Result<RateVerdict, AccessError> {
         let state = self.state()?;
         let table = state.quotas.table.load();
-        if !table
-            .all
-            .keys()
-            .any(|(kind, _)| *kind == QuotaKind::RateLimit)
-        {
+        if !table.limits_rates() {
             return Ok(RateVerdict::Free);
         }
         let now = self.clock.monotonic();

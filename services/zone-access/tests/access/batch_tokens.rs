@@ -363,7 +363,7 @@ async fn log_in(
     grant: &LoginGrant,
     with: Batch,
 ) -> Result<Option<Created>, AccessError> {
-    let permit = at_login(lab).await;
+    let permit = at_login(lab, "auth/approle").await;
     lab.access.log_in(&permit, grant, with).await
 }
 

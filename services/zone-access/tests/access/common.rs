@@ -190,9 +190,9 @@ pub(crate) async fn only_left(lab: &Lab, tokens: &[&Created]) {
     assert_eq!(left, want);
 }
 
-/// A permit for `auth/approle/login`, as a stranger has it.
-pub(crate) async fn at_login(lab: &Lab) -> Permit {
-    let path = RequestPath::from_text("auth/approle/login").unwrap();
+/// A permit as a stranger has it who logs in at the method `path`.
+pub(crate) async fn at_login(lab: &Lab, path: &str) -> Permit {
+    let path = RequestPath::from_text(&format!("{path}/login")).unwrap();
     let ask = Ask {
         token: None,
         path: &path,

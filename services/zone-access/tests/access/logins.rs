@@ -28,7 +28,7 @@ async fn lab() -> Lab {
 }
 
 async fn log_in(lab: &Lab, grant: &LoginGrant) -> Result<Created, AccessError> {
-    let permit = at_login(lab).await;
+    let permit = at_login(lab, "auth/approle").await;
     let made = lab.access.log_in(&permit, grant, Batch::new()).await?;
     Ok(made.expect("no condition fails"))
 }
@@ -131,7 +131,7 @@ async fn s1_a_login_and_what_it_uses_up_are_one_group() {
             .require(key.clone(), Some(first))
             .put(key.clone(), "0")
     };
-    let permit = at_login(&lab).await;
+    let permit = at_login(&lab, "auth/approle").await;
     let grant = LoginGrant::default();
     let before = lab.store.applies();
     let made = lab.access.log_in(&permit, &grant, using()).await.unwrap();

@@ -87,7 +87,7 @@ async fn lease(lab: &Lab, path: &str) -> Result<Lease, AccessError> {
 }
 
 async fn log_in(lab: &Lab) -> Result<Created, AccessError> {
-    let permit = at_login(lab).await;
+    let permit = at_login(lab, "auth/approle").await;
     let grant = LoginGrant::default();
     let made = lab.access.log_in(&permit, &grant, Batch::new()).await?;
     Ok(made.expect("no condition fails"))

@@ -21,6 +21,14 @@ fn place_on(server: &Postgres) -> Arc<Place> {
     place
 }
 
+/// The zone in a new process, and its root.
+async fn again(place: &Arc<Place>, keys: &Keys) -> (Head, Api) {
+    let head = place.start();
+    head.unseal(keys).await;
+    let root = head.with_token(&keys.root_token);
+    (head, root)
+}
+
 /// Secrets, tokens and the authority as on the embedded store, through `kill -9` of the head and
 /// crashes of the server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -204,9 +212,7 @@ async fn s1_a_server_that_goes_and_comes_back_costs_nothing_that_was_acknowledge
         acknowledged.extend(writer.await.unwrap());
     }
     drop(head);
-    let head = place.start();
-    head.unseal(&keys).await;
-    let root = head.with_token(&keys.root_token);
+    let (_head, root) = again(&place, &keys).await;
     let found = root.list("secret/metadata").await.expect(200).json();
     let found = found["data"]["keys"].as_array().unwrap();
     for name in acknowledged {
@@ -329,9 +335,7 @@ async fn a_dump_of_a_running_zone_is_restored() {
     server.sql("ALTER SCHEMA zonehead RENAME TO zonehead_before");
     server.client(&restore);
     assert!(last_group(&server) < last_checkpoint(&place));
-    let head = place.start();
-    head.unseal(&keys).await;
-    let root = head.with_token(&keys.root_token);
+    let (head, root) = again(&place, &keys).await;
     assert_eq!(read(&root, "a").await, Some(json!(1)));
     assert_eq!(read(&root, "b").await, None);
     write(&root, "c", 3).await;
@@ -346,9 +350,7 @@ async fn a_dump_of_a_running_zone_is_restored() {
     let config = std::fs::read_to_string(new.config_file()).unwrap();
     let directories = format!("[audit]\ndirectories = [\"{}\"]\n", audit.display());
     new.write("zonehead.toml", format!("{config}{directories}"));
-    let head = new.start();
-    head.unseal(&keys).await;
-    let root = head.with_token(&keys.root_token);
+    let (_head, root) = again(&new, &keys).await;
     assert_eq!(read(&root, "a").await, Some(json!(1)));
     write(&root, "a", 4).await;
     assert_eq!(read(&root, "a").await, Some(json!(4)));
@@ -368,9 +370,7 @@ async fn a_base_backup_of_a_running_zone_is_put_back() {
     server.crash();
     server.put_back("copy");
     server.begin();
-    let head = place.start();
-    head.unseal(&keys).await;
-    let root = head.with_token(&keys.root_token);
+    let (_head, root) = again(&place, &keys).await;
     assert_eq!(read(&root, "a").await, Some(json!(1)));
     write(&root, "a", 3).await;
     assert_eq!(read(&root, "a").await, Some(json!(3)));
@@ -397,9 +397,7 @@ async fn s2_a_head_that_runs_through_a_restore_writes_no_more() {
     }
     assert_eq!(last_group(&server), before);
     drop(head);
-    let head = place.start();
-    head.unseal(&keys).await;
-    let root = head.with_token(&keys.root_token);
+    let (_head, root) = again(&place, &keys).await;
     assert_eq!(read(&root, "a").await, Some(json!(1)));
     write(&root, "a", 3).await;
 }

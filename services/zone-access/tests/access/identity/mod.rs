@@ -11,13 +11,12 @@ use std::collections::BTreeMap;
 
 use zone_access::identity::{AliasAsk, EntityAsk, GroupAsk, GroupKind};
 use zone_access::{
-    AccessError, AliasName, Ask, Created, LoginGrant, MountKind, NewMount, Operation, Permit,
+    AccessError, AliasName, Created, LoginGrant, MountKind, NewMount, Operation, Permit,
 };
 use zone_barrier::Batch;
 use zone_testkit::Lab;
-use zone_types::RequestPath;
 
-use crate::common::root_at;
+use crate::common::{at_login, root_at};
 
 /// A zone with AppRole at `auth/approle/` and a second one at `auth/other/`.
 async fn lab() -> Lab {
@@ -35,20 +34,6 @@ async fn lab() -> Lab {
 fn accessor(lab: &Lab, path: &str) -> String {
     let mount = lab.access.mount_of(&format!("{path}/x")).unwrap().unwrap();
     mount.accessor.clone()
-}
-
-/// A permit as a stranger has it who logs in at `path`.
-async fn at_login(lab: &Lab, path: &str) -> Permit {
-    let path = RequestPath::from_text(&format!("{path}/login")).unwrap();
-    let ask = Ask {
-        token: None,
-        path: &path,
-        operation: Operation::Update,
-        data: None,
-        remote: None,
-        wrap_ttl: None,
-    };
-    lab.access.authorize(ask).await.unwrap()
 }
 
 fn grant(name: &str, policies: &[&str]) -> LoginGrant {
